@@ -1,0 +1,50 @@
+# Every way into the project. `./dev RECIPE` sets up the tools first; what needs more than a line is in scripts/.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# A real Terraform run from submitted to applied, on this machine
+[group('try')]
+demo:
+    scripts/demo
+
+# A fake Scalr and a controller on this machine, until Ctrl-C
+[group('try')]
+run:
+    scripts/run
+
+# All tests; a filter goes to nextest
+[group('check')]
+test *filter:
+    cargo test --workspace --doc --quiet
+    cargo nextest run --workspace {{ filter }}
+
+# Format, clippy and docs, with no warning left
+[group('check')]
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- --deny warnings
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --quiet
+
+# Dependencies: bans, licences and sources
+[group('check')]
+deny:
+    scripts/deny
+
+# What a pull request must pass
+[group('check')]
+ci:
+    .ci/run
+
+# Format the code
+[group('write')]
+fmt:
+    cargo fmt --all
+
+# Measure, and write docs/benchmarks.md
+[group('write')]
+bench:
+    scripts/bench
