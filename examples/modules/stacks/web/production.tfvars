@@ -1,0 +1,6 @@
+stage = "production"
+
+replicas = {
+  api    = 3
+  static = 2
+}
