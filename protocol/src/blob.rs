@@ -84,6 +84,18 @@ impl FromStr for BlobKind {
     }
 }
 
+/// A blob, by its kind, length and digest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BlobRef {
+    /// Which.
+    pub kind: BlobKind,
+    /// Its length.
+    pub bytes: u64,
+    /// Its digest.
+    pub sha256: Digest,
+}
+
 /// A SHA-256. In JSON it is 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::Action,
-    blob::{BlobKind, Digest},
+    blob::{BlobRef, Digest},
     document::Message,
     id::{AccountId, EnvironmentId, Fence, RunId, TaskId, WorkspaceId},
     secret::Secret,
@@ -289,18 +289,6 @@ impl HookPhase {
 pub struct Timeouts {
     /// The run's operation timeout: from the confirm to the begin of the stop.
     pub operation_ms: u64,
-}
-
-/// A blob that can be fetched.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct BlobRef {
-    /// Which.
-    pub kind: BlobKind,
-    /// Its length.
-    pub bytes: u64,
-    /// Its digest.
-    pub sha256: Digest,
 }
 
 /// Call 11, `PUT /agent-tasks/{id}/lease`. The first one is the confirm.
