@@ -377,7 +377,7 @@ impl Message for Finish {
 
 /// The answer to [`Finish`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "recorded")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "recorded")]
 pub enum Finished {
     /// Recorded, now or before (200).
     Whole,
