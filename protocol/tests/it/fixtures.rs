@@ -67,7 +67,8 @@ fn fixture(name: &str) -> Value {
 }
 
 fn read<A: DeserializeOwned>(json: Value) -> A {
-    serde_json::from_value::<Document<A>>(json).unwrap().data.attributes
+    let document: Document<A> = serde_json::from_value(json).unwrap_or_else(|error| panic!("{error}"));
+    document.data.attributes
 }
 
 #[test]
@@ -124,8 +125,8 @@ fn an_unknown_action_is_kept_as_unknown() {
     let mut json = fixture("acquired");
     json["data"]["attributes"]["tasks"][0]["action"] = json!("drift.detect");
     let acquired: Acquired = read(json);
-    expect_test::expect!["unknown plan-stage kept"].assert_eq(&format!(
-        "{} {}-stage kept",
+    expect_test::expect!["unknown at stage plan"].assert_eq(&format!(
+        "{} at stage {}",
         acquired.tasks[0].action.as_str(),
         acquired.tasks[0].stage
     ));
