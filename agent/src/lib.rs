@@ -1,0 +1,7 @@
+//! The body of the agent: what carries out what the two brains decide.
+//!
+//! A shell is one mailbox and one loop: each effect becomes a call whose answer returns to the mailbox. It
+//! makes no choice; whatever may be decided is decided in `scalr-core`.
+
+pub mod clock;
+pub mod scalr;
