@@ -1,0 +1,162 @@
+//! Which room may name what: the arrows of ARCHITECTURE.md.
+
+use expect_test::expect;
+
+use super::{File, names, nothing, planted, repository};
+
+/// One line that must not be crossed.
+struct Boundary {
+    /// Where it holds: paths that begin with one of these.
+    within: &'static [&'static str],
+    /// Where it does not hold all the same.
+    except: &'static [&'static str],
+    /// What must not be named there.
+    forbidden: &'static [&'static str],
+    /// Why, and what to do instead.
+    remedy: &'static str,
+}
+
+const BOUNDARIES: &[Boundary] = &[
+    Boundary {
+        within: &["core/", "protocol/src/"],
+        except: &[],
+        forbidden: &[
+            "tokio",
+            "kube",
+            "reqwest",
+            "rand",
+            "axum",
+            "hyper",
+            "Instant",
+            "SystemTime",
+            "std::env",
+            "env::var",
+            "fs::read",
+            "fs::read_to_string",
+            "fs::write",
+            "File::open",
+            "File::create",
+            "OpenOptions",
+            "std::net",
+            "std::process",
+            "std::thread",
+        ],
+        remedy: "the brains and the words are pure: make it an input or an effect",
+    },
+    Boundary {
+        within: &["fake-scalr/src/state"],
+        except: &[],
+        forbidden: &[
+            "tokio",
+            "reqwest",
+            "rand",
+            "axum",
+            "hyper",
+            "Instant",
+            "SystemTime",
+            "Timestamp::now",
+            "std::env",
+            "env::var",
+            "fs::read",
+            "fs::read_to_string",
+            "fs::write",
+            "File::open",
+            "File::create",
+            "OpenOptions",
+            "std::net",
+            "std::process",
+            "std::thread",
+        ],
+        remedy: "the state of fake-scalr is pure: tokens, ids and time are inputs, bytes belong to the store",
+    },
+    Boundary {
+        within: &["fake-scalr/"],
+        except: &[],
+        forbidden: &["scalr_agent", "scalr-agent", "scalr_core", "scalr-core"],
+        remedy: "the other end knows the words and nothing else: share a type through protocol/",
+    },
+    Boundary {
+        within: &["core/", "protocol/"],
+        except: &[],
+        forbidden: &["fake_scalr", "fake-scalr", "scalr_agent", "scalr-agent"],
+        remedy: "arrows point from the body to the brains to the words, never back",
+    },
+    Boundary {
+        within: &[""],
+        except: &[
+            "agent/src/cluster",
+            "agent/benches/",
+            "agent/Cargo.toml",
+            "sim/",
+            "kind-e2e/",
+            "Cargo.toml",
+        ],
+        forbidden: &["kube", "k8s_openapi"],
+        remedy: "Kubernetes is spoken under agent/src/cluster/ only: speak of a Job in `trait Cluster`",
+    },
+    Boundary {
+        within: &["agent/src/", "fake-scalr/src/"],
+        except: &["agent/src/scalr", "agent/src/worker/tools", "agent/src/main.rs", "fake-scalr/src/client"],
+        forbidden: &["reqwest"],
+        remedy: "HTTP calls are made by the adapters only: take a `Scalr` or a `TaskApi`",
+    },
+    Boundary {
+        within: &["agent/src/", "fake-scalr/src/"],
+        except: &["agent/src/options", "fake-scalr/src/options", "fake-scalr/src/main.rs"],
+        forbidden: &[
+            "env::var",
+            "env::vars",
+            "env::var_os",
+            "env::vars_os",
+            "env::set_var",
+            "env::remove_var",
+        ],
+        remedy: "only the options read the environment: add an option and hand its value on",
+    },
+];
+
+/// What can name something: code, and the manifests that let it in.
+fn is_code(file: &File) -> bool {
+    file.is_rust() || file.path.ends_with("Cargo.toml")
+}
+
+fn breaches(files: &[File]) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| is_code(file) && !file.path.starts_with("agent/tests/it/tidy")) {
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| file.path.starts_with(prefix));
+        for boundary in BOUNDARIES.iter().filter(|b| begins(b.within) && !begins(b.except)) {
+            for (number, line) in file.code() {
+                let line = if file.is_rust() { line } else { line.split('#').next().unwrap_or_default() };
+                for word in boundary.forbidden.iter().filter(|word| names(line, word)) {
+                    found.push(file.breach(number, format!("names `{word}`: {}", boundary.remedy)));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_room_names_only_what_it_may() {
+    nothing(&breaches(&repository()));
+}
+
+#[test]
+fn the_boundaries_bite() {
+    let check = |path: &str, text: &str| breaches(&planted(path, text)).join("\n");
+    expect![
+        "core/src/a.rs:2: names `tokio`: the brains and the words are pure: make it an input or an effect"
+    ]
+    .assert_eq(&check("core/src/a.rs", "// tokio is not here\nuse tokio::time;\n"));
+    expect![
+        "core/Cargo.toml:1: names `rand`: the brains and the words are pure: make it an input or an effect"
+    ]
+    .assert_eq(&check("core/Cargo.toml", "rand.workspace = true # rand\nstrand = 1\n"));
+    expect!["fake-scalr/src/state/tasks.rs:1: names `Timestamp::now`: the state of fake-scalr is pure: tokens, ids and time are inputs, bytes belong to the store"]
+        .assert_eq(&check("fake-scalr/src/state/tasks.rs", "let now = jiff::Timestamp::now();\n"));
+    expect!["agent/src/worker.rs:1: names `reqwest`: HTTP calls are made by the adapters only: take a `Scalr` or a `TaskApi`"]
+        .assert_eq(&check("agent/src/worker.rs", "use reqwest::Client;\n"));
+    expect![""].assert_eq(&check("agent/src/scalr/http.rs", "use reqwest::Client;\n"));
+    expect!["agent/src/runner.rs:1: names `env::var`: only the options read the environment: add an option and hand its value on"]
+        .assert_eq(&check("agent/src/runner.rs", "let home = std::env::var(\"HOME\");\n"));
+}
