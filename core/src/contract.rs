@@ -1,1 +1,3 @@
 //! The suites that every implementation of a seam must pass.
+
+pub mod scalr;

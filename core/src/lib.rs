@@ -23,6 +23,11 @@ pub mod scheduler;
 pub mod supervisor;
 
 #[cfg(feature = "contract")]
+#[expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a contract is a test: it panics where it is broken"
+)]
 pub mod contract;
 
 pub use scalr_protocol as protocol;
