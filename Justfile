@@ -9,12 +9,12 @@ default:
 # A real Terraform run from submitted to applied, on this machine
 [group('try')]
 demo:
-    scripts/demo
+    scripts/with-scalr fake-scalr submit examples/hello --auto-apply
 
 # A fake Scalr and a controller on this machine, until Ctrl-C
 [group('try')]
 run:
-    scripts/run
+    scripts/with-scalr
 
 # All tests; a filter goes to nextest
 [group('check')]
