@@ -1,0 +1,64 @@
+//! Where the symbolic links of an archive lead, found out on names alone.
+//!
+//! A link is resolved as the kernel would do it, through the other links of the archive. What is no link is
+//! taken for a folder, whether it is there or not: a dangling link is allowed, one that could ever lead out
+//! of the folder is not.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ffi::OsString,
+    path::{Component, Path, PathBuf},
+};
+
+use super::{Problem, shown};
+
+/// How many links Linux itself follows in one path.
+const LINKS_FOLLOWED_MAX: usize = 40;
+
+/// Says whether `link` → `target` stays inside.
+pub(super) fn check(link: &Path, target: &Path, links: &BTreeMap<PathBuf, PathBuf>) -> Result<(), Problem> {
+    let outside = || Problem::LinkOutside { target: shown(target) };
+    let mut reached = link.parent().unwrap_or(Path::new("")).to_owned();
+    let mut left: VecDeque<Step> = VecDeque::new();
+    push_front(&mut left, target).ok_or_else(outside)?;
+    let mut followed = 0;
+    while let Some(step) = left.pop_front() {
+        match step {
+            Step::Up => {
+                if !reached.pop() {
+                    return Err(outside());
+                }
+            }
+            Step::Into(name) => {
+                reached.push(name);
+                let Some(target_of_reached) = links.get(&reached) else { continue };
+                followed += 1;
+                if followed >= LINKS_FOLLOWED_MAX {
+                    let target = shown(target);
+                    return Err(Problem::LinkLoop { target, max: LINKS_FOLLOWED_MAX });
+                }
+                reached.pop();
+                push_front(&mut left, target_of_reached).ok_or_else(outside)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Step {
+    Up,
+    Into(OsString),
+}
+
+/// Puts the steps of a target before those that are left; none if it is absolute.
+fn push_front(left: &mut VecDeque<Step>, target: &Path) -> Option<()> {
+    for component in target.components().rev() {
+        match component {
+            Component::Normal(name) => left.push_front(Step::Into(name.to_owned())),
+            Component::ParentDir => left.push_front(Step::Up),
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(())
+}
