@@ -81,14 +81,17 @@ fn dead_links(files: &[File], there: impl Fn(&str) -> bool) -> Vec<String> {
 fn declared_options(file: &File) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     // `long` without a value takes its name from the field that follows.
-    let mut unnamed = false;
+    let (mut in_attribute, mut unnamed) = (false, false);
     for (number, line) in file.code() {
+        in_attribute |= line.contains("#[arg(");
         let quoted = |prefix: &str| line.split_once(prefix).and_then(|(_, rest)| rest.split('"').next());
-        found.extend(quoted("env = \"").map(|name| (number, name.to_owned())));
-        if let Some(name) = quoted("long = \"") {
-            found.push((number, format!("--{name}")));
-        } else {
-            unnamed |= names(line, "long");
+        if in_attribute {
+            found.extend(quoted("env = \"").map(|name| (number, name.to_owned())));
+            match quoted("long = \"") {
+                Some(name) => found.push((number, format!("--{name}"))),
+                None => unnamed |= names(line, "long"),
+            }
+            in_attribute = !line.contains(")]");
         }
         if let Some(field) = line.trim().strip_prefix("pub ").and_then(|rest| rest.split(':').next()) {
             if unnamed {
