@@ -6,8 +6,8 @@
 use jiff::Timestamp;
 use scalr_protocol::{
     agent::{
-        Acquire, Acquired, Heartbeat, HeartbeatAnswer, LaunchEvents, LaunchFailed, Messages, Register, Registered,
-        Release, WorkerLost,
+        Acquire, Acquired, Heartbeat, HeartbeatAnswer, LaunchEvents, LaunchFailed, Messages, Register,
+        Registered, Release, WorkerLost,
     },
     blob::{BlobKind, BlobRef, Digest},
     id::{AgentId, RunId, TaskId, WorkspaceId},

@@ -4,6 +4,9 @@
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Now, State};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)+) => { $(
@@ -45,4 +48,31 @@ ids! {
     StateVersionId;
     /// A pool token, `at-…`: the name by which it is revoked, never the token.
     PoolTokenId;
+}
+
+/// Unwraps an id that is made here, of characters that every id may have.
+pub(super) fn fixed<T>(id: Result<T, scalr_protocol::id::InvalidId>) -> T {
+    match id {
+        Ok(id) => id,
+        Err(invalid) => unreachable!("an id that is made here fits: {invalid}"),
+    }
+}
+
+impl State {
+    /// The text of a new id.
+    pub(super) fn new_id(&mut self, now: Now, prefix: &str) -> String {
+        let drawn = self.draw(now, "id");
+        format!("{prefix}-{:06x}{:02x}{:02x}{:02x}{:02x}", self.made, drawn[0], drawn[1], drawn[2], drawn[3])
+    }
+
+    /// A number that no other is derived from. One-way, since ids and the run token are seen by people who
+    /// must not learn the task token that was made of the same entropy.
+    pub(super) fn draw(&mut self, now: Now, purpose: &str) -> [u8; 32] {
+        self.made += 1;
+        let mut hash = Sha256::new();
+        hash.update(now.entropy);
+        hash.update(self.made.to_be_bytes());
+        hash.update(purpose.as_bytes());
+        hash.finalize().into()
+    }
 }

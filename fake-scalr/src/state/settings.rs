@@ -32,7 +32,12 @@ impl Default for Settings {
             // Scalr's own default for an account.
             agent_quota: 25,
             launch_attempts_max: 5,
-            tool: Tool { name: "terraform".to_owned(), version: "1.15.0".to_owned(), url: None, sha256: None },
+            tool: Tool {
+                name: "terraform".to_owned(),
+                version: "1.15.0".to_owned(),
+                url: None,
+                sha256: None,
+            },
             // Scalr's own default, an hour.
             operation_timeout_ms: HOUR_MS,
             account_name: "main".to_owned(),

@@ -64,7 +64,9 @@ impl RunStatus {
             | Self::Confirmed
             | Self::ApplyQueued
             | Self::Applying => false,
-            Self::Discarded | Self::PlannedAndFinished | Self::Applied | Self::Errored | Self::Canceled => true,
+            Self::Discarded | Self::PlannedAndFinished | Self::Applied | Self::Errored | Self::Canceled => {
+                true
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
 
 /// A run.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, as the public API has them")]
 pub struct RunView {
     /// Its id.
     pub id: RunId,
@@ -101,6 +102,8 @@ pub struct TaskView {
     pub agent: Option<AgentId>,
     /// The name of the worker that claimed it.
     pub worker: Option<String>,
+    /// What that worker is doing, as it last said.
+    pub worker_phase: String,
     /// How often its launch failed.
     pub launch_attempts: u32,
     /// Its outcome.
