@@ -53,7 +53,7 @@ use agents::{Agent, Waiter};
 use configurations::ConfigurationVersion;
 use ids::{ConfigurationVersionId, PoolTokenId, VariableId};
 use queue::Place;
-use replays::Replays;
+use replays::{Asked, Replays};
 use runs::Run;
 use tasks::Task;
 use timers::Timer;
@@ -170,7 +170,8 @@ impl State {
             Command::State { bearer, workspace, call } => self.state_call(now, &bearer, &workspace, call),
             Command::Public { bearer, key, call } => {
                 let who = self.authorise_user(&bearer)?.to_owned();
-                self.replayed(now, bearer, key, |state| state.public_call(now, &who, call))
+                let keyed = key.map(|key| (key, Asked::Public(Box::new(call.clone()))));
+                self.replayed(now, bearer, keyed, |state| state.public_call(now, &who, call))
             }
         }
     }
@@ -221,12 +222,14 @@ impl State {
             AgentCall::Messages { agent, after } => self.messages(&bearer, &agent, after),
             AgentCall::Register(register) => {
                 let pool_token = self.authorise_pool(&bearer)?;
-                self.replayed(now, bearer, key, |state| state.register(now, pool_token, register))
+                let keyed = key.map(|key| (key, Asked::Register(register.clone())));
+                self.replayed(now, bearer, keyed, |state| state.register(now, pool_token, register))
             }
             AgentCall::Deregister { agent } => self.deregister(now, &bearer, &agent),
             AgentCall::Acquire { agent, ask } => {
                 self.authorise_acquire(&bearer, &agent)?;
-                self.replayed(now, bearer, key, |state| state.acquire(now, &agent, &ask))
+                let keyed = key.map(|key| (key, Asked::Acquire));
+                self.replayed(now, bearer, keyed, |state| state.acquire(now, &agent, &ask))
             }
             AgentCall::Release { task, release } => self.release(now, &bearer, &task, &release),
             AgentCall::LaunchEvents { agent, events } => self.launch_events(now, &bearer, &agent, events),

@@ -10,6 +10,7 @@ use super::{
     State,
     command::StateRef,
     ids::{ApplyId, ConfigurationVersionId, PlanId, StateVersionId, VariableId},
+    reasons,
     runs::{Run, apply_id, plan_id, run_of},
     status::{RunStatus, StageStatus},
     tasks::{End, Phase, Task},
@@ -209,11 +210,18 @@ impl State {
             targets: run.targets.clone(),
             replace: run.replace.clone(),
             waiting_reason: self.waiting_reason(id, run),
-            error_message: run.error_message.clone(),
+            error_message: self.error_message(run),
             is_cancel_requested: run.is_cancel_requested,
             plan: plan_id(id),
             apply: run.apply.as_ref().map(|_| apply_id(id)),
         }
+    }
+
+    /// What went wrong, and what a lost worker delivered after all.
+    fn error_message(&self, run: &Run) -> Option<String> {
+        let late = run.current_task().and_then(|task| self.tasks.get(task)?.late.as_ref());
+        let late = late.map(|late| format!("; its worker said later: {}", reasons::outcome(late.outcome)));
+        run.error_message.as_ref().map(|message| format!("{message}{}", late.unwrap_or_default()))
     }
 
     fn stage_view(&self, id: &str, run_id: &RunId, run: &Run, task: Option<&TaskId>) -> StageView {
@@ -227,7 +235,7 @@ impl State {
             task: task.cloned(),
             status,
             summary: finish.and_then(|finish| finish.summary),
-            error_message: run.error_message.clone().filter(|_| is_errored),
+            error_message: self.error_message(run).filter(|_| is_errored),
             log_bytes: at.map_or(0, |task| task.log_bytes),
             is_log_open: at.map_or(!run.status.is_terminal(), is_log_open),
             blobs: at.map(|task| task.blobs.values().cloned().collect()).unwrap_or_default(),

@@ -22,8 +22,10 @@ pub(super) struct StateBox {
     /// The oldest first.
     pub(super) versions: Vec<StateRef>,
     pub(super) lock: Option<Lock>,
-    /// The ID that held the lock last, as long as nobody else has locked or written since.
+    /// The ID that holds the lock, or held it last.
     pub(super) last_id: Option<String>,
+    /// Whether somebody has written without a lock since.
+    pub(super) is_written_since: bool,
 }
 
 /// Who holds the lock.
@@ -120,6 +122,7 @@ impl State {
         if state.lock.is_none() {
             self.change_workspace(id, |workspace| {
                 workspace.state.last_id = Some(info.id.clone());
+                workspace.state.is_written_since = false;
                 workspace.state.lock = Some(Lock { info, task, locked_at: now.wall });
             });
         }
@@ -180,7 +183,7 @@ impl State {
         if let Some(holder) = state.held_by_other(post.lock_id.as_deref()) {
             return Ok(Reply::Locked(holder.clone()));
         }
-        let is_last_holder = post.lock_id.is_some() && post.lock_id == state.last_id;
+        let is_last_holder = post.lock_id == state.last_id && !state.is_written_since;
         if state.lock.is_none() && post.lock_id.is_some() && !is_last_holder {
             let detail = "the lock is not held any more, and somebody else has locked or written since";
             return Err(ApiError::new(ErrorCode::Conflict, detail).of_parameter("ID"));
@@ -195,9 +198,7 @@ impl State {
             StateRef { id: version.clone(), serial, lineage, bytes, sha256, run, created_at: now.wall };
         self.change_workspace(id, |workspace| {
             workspace.state.versions.push(stored);
-            if lock_id.is_none() {
-                workspace.state.last_id = None;
-            }
+            workspace.state.is_written_since |= lock_id.is_none();
         });
         Ok(Reply::StateStored { version, created: true })
     }

@@ -4,7 +4,7 @@
 use scalr_protocol::{
     agent::{LaunchFailed, LaunchFailure, WorkerLoss, WorkerLost},
     id::RunId,
-    task::Finish,
+    task::{Finish, Outcome},
 };
 
 use super::{
@@ -74,6 +74,16 @@ pub(super) fn of_failure(task: &Task) -> String {
         Some(code) => format!("the {} failed with exit code {code}", task.action.as_str()),
         None => format!("the {} failed", task.action.as_str()),
     })
+}
+
+/// An outcome's word.
+pub(super) fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::Errored => "errored",
+        Outcome::Canceled => "canceled",
+    }
 }
 
 fn with_detail(class: &str, detail: &str) -> String {

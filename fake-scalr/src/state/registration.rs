@@ -11,7 +11,7 @@ use super::{
     agents::Agent,
     ids::{PoolTokenId, fixed},
     tasks::Worker,
-    tokens::{TokenUse, not_found},
+    tokens::{TokenUse, forbidden, not_found},
 };
 
 /// The longest name of an agent: a pod's name is shorter.
@@ -151,6 +151,10 @@ impl State {
     /// Call 3. Of a controller the leases lapse, with their fences unchanged.
     pub(super) fn deregister(&mut self, now: Now, bearer: &Token, id: &AgentId) -> Result<Reply, ApiError> {
         if let TokenUse::Worker { task, instance } = self.use_of(bearer)?.clone() {
+            let worker = self.tasks.get(&task).and_then(|task| task.workers.get(&instance));
+            if worker.is_none_or(|worker| worker.agent != *id) {
+                return Err(forbidden(&format!("the session is not that of {id}")));
+            }
             self.change_task(&task, |task| task.workers.remove(&instance));
             self.tokens.remove(bearer);
         } else {

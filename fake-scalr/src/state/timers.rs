@@ -19,10 +19,8 @@ pub(super) enum Timer {
 impl State {
     /// Lets everything happen that was due until now, in order.
     pub(super) fn fire(&mut self, stamp: &Stamp) {
-        while let Some((due_ms, timer)) = self.timers.first().cloned() {
-            if due_ms > stamp.now_ms {
-                break;
-            }
+        while self.next_deadline_ms().is_some_and(|due_ms| due_ms <= stamp.now_ms) {
+            let Some((due_ms, timer)) = self.timers.first().cloned() else { break };
             let ago_ms = i64::try_from(stamp.now_ms - due_ms).unwrap_or(i64::MAX);
             let wall = stamp.wall.checked_sub(SignedDuration::from_millis(ago_ms)).unwrap_or(stamp.wall);
             let now = Now { ms: due_ms, wall, entropy: stamp.entropy };
