@@ -150,6 +150,15 @@ impl State {
         }
     }
 
+    /// New settings, at the start of a server: what runs already keeps the times it was given. No command, so
+    /// no journal tells of it: the state has to be written down afterwards.
+    pub fn configure(&mut self, settings: Settings) {
+        if self.settings != settings {
+            self.settings = settings;
+            self.touch_and_wake();
+        }
+    }
+
     /// Lets due timers fire, then does what the command says. A refusal changes nothing but what the timers
     /// changed. Whether anything changed is told by [`State::version`].
     pub fn apply(&mut self, stamp: &Stamp, command: Command) -> Result<Reply, ApiError> {
