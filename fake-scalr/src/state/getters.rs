@@ -27,10 +27,11 @@ impl State {
         self.runs.get(id).map(|run| self.run_view(id, run))
     }
 
-    /// All runs, the oldest first.
-    pub fn runs(&self) -> Vec<RunView> {
-        let mut runs: Vec<_> = self.runs.iter().collect();
-        runs.sort_by_key(|(_, run)| run.order);
+    /// All runs, or those of one workspace, the latest first.
+    pub fn runs(&self, workspace: Option<&WorkspaceId>) -> Vec<RunView> {
+        let of_workspace = |run: &Run| workspace.is_none_or(|workspace| run.workspace == *workspace);
+        let mut runs: Vec<_> = self.runs.iter().filter(|(_, run)| of_workspace(run)).collect();
+        runs.sort_by_key(|(_, run)| std::cmp::Reverse(run.order));
         runs.into_iter().map(|(id, run)| self.run_view(id, run)).collect()
     }
 
@@ -105,9 +106,10 @@ impl State {
         self.workspace_names.values().filter_map(|id| self.workspace(id)).collect()
     }
 
-    /// All variables of all workspaces, those of one workspace the oldest first.
-    pub fn variables(&self) -> Vec<VariableView> {
-        self.variable_owners.keys().filter_map(|id| self.variable(id)).collect()
+    /// The variables of a workspace, the oldest first.
+    pub fn variables(&self, id: &WorkspaceId) -> Option<Vec<VariableView>> {
+        let variables = self.workspaces.get(id)?.variables.keys();
+        Some(variables.filter_map(|variable| self.variable(variable)).collect())
     }
 
     /// One variable.
@@ -127,13 +129,9 @@ impl State {
         })
     }
 
-    /// All versions of all states, those of one workspace the oldest first.
-    pub fn state_versions(&self) -> Vec<(WorkspaceId, StateRef)> {
-        let all = self
-            .workspaces
-            .iter()
-            .flat_map(|(id, at)| at.state.versions.iter().map(move |version| (id, version)));
-        all.map(|(id, version)| (id.clone(), version.clone())).collect()
+    /// The versions of a workspace's state, the latest first.
+    pub fn state_versions(&self, id: &WorkspaceId) -> Option<Vec<StateRef>> {
+        Some(self.workspaces.get(id)?.state.versions.iter().rev().cloned().collect())
     }
 
     /// The current state of a workspace, if it has one.
