@@ -1,0 +1,39 @@
+//! The one reader of clocks and dice: what the pure state machine takes as inputs is drawn here.
+//!
+//! Its milliseconds count the time in which a server serves: after a restart they go on where the journal
+//! ends, so that no lease ends sooner than its full length.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// The serving time of one process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServingClock {
+    base_ms: u64,
+    started: Instant,
+}
+
+impl ServingClock {
+    /// A clock that goes on from `base_ms`.
+    #[expect(clippy::disallowed_methods, reason = "this is the adapter that reads the clock")]
+    pub(super) fn starting_at(base_ms: u64) -> Self {
+        Self { base_ms, started: Instant::now() }
+    }
+
+    /// Milliseconds of serving, over all processes of this data folder.
+    pub(super) fn now_ms(&self) -> u64 {
+        let served_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.base_ms.saturating_add(served_ms)
+    }
+
+    /// When that is, for a sleep.
+    pub(super) fn instant_of(&self, now_ms: u64) -> Instant {
+        self.started + std::time::Duration::from_millis(now_ms.saturating_sub(self.base_ms))
+    }
+}
+
+/// The time of day, for people.
+#[expect(clippy::disallowed_methods, reason = "this is the adapter that reads the clock")]
+pub(super) fn wall() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,252 @@
+//! Calls 10 to 15: what the worker of one task says, its log and its blobs.
+//!
+//! Bytes come first, the state's word second, the answer last: what is acknowledged is on disk. It must never
+//! write a log byte at an offset that the state has already, or has not reached.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use scalr_protocol::{
+    blob::{BlobKind, BlobRef, DIGEST_HEADER, Digest},
+    console::{CHUNK_BYTES_MAX, ContentRange, stored_header},
+    error::{ApiError, ErrorCode},
+    id::TaskId,
+    task::{Finish, Finished, Lease, Start},
+};
+
+use super::{
+    Server,
+    agent_api::{After, any, odd},
+    answer::{Answer, Asked, Bearer, Of, Once, Refused, Said, content_type, message, nothing, octets, read_parts},
+};
+use crate::state::{AgentCall, Command, Reply, TaskCall, Token};
+
+/// The largest blob: a plan of a very large configuration is some hundred megabytes.
+const BLOB_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const OCTETS: &str = "application/octet-stream";
+
+/// One appends to a task's log at a time, so that a log file and the state's length can't part.
+#[derive(Debug, Default)]
+pub(super) struct LogLocks(Mutex<BTreeMap<TaskId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl LogLocks {
+    fn of(&self, task: &TaskId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Locks that nobody holds are dropped, so that the map stays as small as what is going on.
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(locks.entry(task.clone()).or_default())
+    }
+}
+
+fn apply(server: &Server, bearer: Token, task: TaskId, call: TaskCall) -> Result<Reply, ApiError> {
+    server.apply(Command::Task { bearer, task, call })
+}
+
+pub(super) async fn start(
+    State(server): State<Server>,
+    Of(task): Of<TaskId>,
+    Bearer(bearer): Bearer,
+    Once(key): Once,
+    Said(start): Said<Start>,
+) -> Answer {
+    let call = AgentCall::Start { task, start };
+    match server.apply(Command::Agent { bearer, key, call })? {
+        Reply::Started(started) => Ok(message(StatusCode::OK, *started)),
+        reply => Err(odd(&reply)),
+    }
+}
+
+pub(super) async fn lease(
+    State(server): State<Server>,
+    Of(task): Of<TaskId>,
+    Bearer(bearer): Bearer,
+    Said(lease): Said<Lease>,
+) -> Answer {
+    match apply(&server, bearer, task, TaskCall::Lease(lease))? {
+        Reply::Lease(answer) => Ok(message(StatusCode::OK, answer)),
+        reply => Err(odd(&reply)),
+    }
+}
+
+pub(super) async fn signals(
+    State(server): State<Server>,
+    Of(task): Of<TaskId>,
+    Bearer(bearer): Bearer,
+    Asked(After { after, wait_ms }): Asked<After>,
+) -> Answer {
+    let found = server
+        .wait(server.wakes(), wait_ms, |_| {
+            match apply(&server, bearer.clone(), task.clone(), TaskCall::Signals { after })? {
+                Reply::Signals(signals) if signals.signals.is_empty() => Ok(None),
+                Reply::Signals(signals) => Ok(Some(signals)),
+                reply => Err(odd(&reply).0),
+            }
+        })
+        .await?;
+    Ok(any(found))
+}
+
+pub(super) async fn log(
+    State(server): State<Server>,
+    Of(task): Of<TaskId>,
+    Bearer(bearer): Bearer,
+    request: Request,
+) -> Answer {
+    content_type(request.headers(), &[OCTETS])?;
+    let range = content_range(request.headers())?;
+    let parts = read_parts(request.into_body(), CHUNK_BYTES_MAX).await?;
+    let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
+    if bytes != range.bytes() {
+        let detail = format!("`{range}` is {} bytes, the body has {bytes}", range.bytes());
+        return Err(Refused(ApiError::new(ErrorCode::Malformed, detail).of_parameter("content-range")));
+    }
+    let lock = server.inner.log_locks.of(&task);
+    let _only = lock.lock_owned().await;
+    // The bytes wait on disk behind the stored length until the state has taken them.
+    let stored = server.read(|state| state.log_bytes(&task));
+    if let Some(new) = stored.and_then(|stored| stored.checked_sub(range.first)).and_then(|had| beyond(&parts, had)) {
+        let (server, task) = (server.clone(), task.clone());
+        let at = stored.unwrap_or_default();
+        tokio::task::spawn_blocking(move || server.inner.store.write_log(&task, at, &new))
+            .await
+            .map_err(|e| Refused::new(ErrorCode::Internal, e.to_string()))??;
+    }
+    match apply(&server, bearer, task, TaskCall::LogAppend { first: range.first, bytes })? {
+        Reply::Log { stored, .. } => Ok(with_stored(StatusCode::ACCEPTED.into_response(), stored)),
+        Reply::LogMismatch { stored } => {
+            let detail = format!("`{range}` does not follow the {stored} bytes that are stored");
+            Ok(with_stored(Refused::new(ErrorCode::RangeMismatch, detail).into_response(), stored))
+        }
+        reply => Err(odd(&reply)),
+    }
+}
+
+/// What is left of the parts after the first `had` bytes; nothing is copied.
+fn beyond(parts: &[Bytes], mut had: u64) -> Option<Vec<Bytes>> {
+    let mut rest = Vec::new();
+    for part in parts {
+        let skip = usize::try_from(had).unwrap_or(usize::MAX).min(part.len());
+        had -= skip as u64;
+        if skip < part.len() {
+            rest.push(part.slice(skip..));
+        }
+    }
+    if rest.is_empty() { None } else { Some(rest) }
+}
+
+fn content_range(headers: &HeaderMap) -> Result<ContentRange, Refused> {
+    let value = headers.get(header::CONTENT_RANGE).map(|v| String::from_utf8_lossy(v.as_bytes()));
+    let refused =
+        |detail: String| Refused(ApiError::new(ErrorCode::Malformed, detail).of_parameter("content-range"));
+    let value = value.ok_or_else(|| refused("send `Content-Range: bytes FIRST-LAST/*`".to_owned()))?;
+    let range = ContentRange::parse(&value).map_err(|e| refused(e.to_string()))?;
+    // Known before the body is read.
+    if range.bytes() > CHUNK_BYTES_MAX { Err(super::bytes::too_large(CHUNK_BYTES_MAX).into()) } else { Ok(range) }
+}
+
+fn with_stored(mut response: Response, stored: u64) -> Response {
+    if let Some(value) = stored_header(stored).and_then(|v| HeaderValue::try_from(v).ok()) {
+        response.headers_mut().insert(header::RANGE, value);
+    }
+    response
+}
+
+/// The kind in a path; one that is unknown is a path that is none.
+fn kind_of(text: &str) -> Result<BlobKind, Refused> {
+    text.parse().map_err(|e: scalr_protocol::blob::UnknownBlobKind| {
+        Refused(ApiError::new(ErrorCode::NotFound, e.to_string()).of_parameter("path"))
+    })
+}
+
+pub(super) async fn blob(
+    State(server): State<Server>,
+    Of((task, kind)): Of<(TaskId, String)>,
+    Bearer(bearer): Bearer,
+) -> Answer {
+    let kind = kind_of(&kind)?;
+    match apply(&server, bearer, task, TaskCall::BlobGet { kind })? {
+        Reply::Blob(blob) => Ok(with_digest(octets(server.inner.store.blob(blob.sha256).await?), &blob)),
+        reply => Err(odd(&reply)),
+    }
+}
+
+/// Adds length and digest, so that whoever fetches can check what came.
+pub(super) fn with_digest(mut response: Response<Body>, blob: &BlobRef) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.bytes));
+    if let Ok(value) = HeaderValue::try_from(blob.sha256.to_header()) {
+        headers.insert(DIGEST_HEADER, value);
+    }
+    response
+}
+
+pub(super) async fn put_blob(
+    State(server): State<Server>,
+    Of((task, kind)): Of<(TaskId, String)>,
+    Bearer(bearer): Bearer,
+    request: Request,
+) -> Answer {
+    let kind = kind_of(&kind)?;
+    content_type(request.headers(), &[OCTETS])?;
+    let expected = content_digest(request.headers())?.ok_or_else(|| {
+        let detail = format!("send `{DIGEST_HEADER}: sha-256=:BASE64:`");
+        Refused(ApiError::new(ErrorCode::Malformed, detail).of_parameter(DIGEST_HEADER))
+    })?;
+    let stored = server.inner.store.take(request.into_body(), BLOB_BYTES_MAX, Some(expected)).await?;
+    let blob = BlobRef { kind, bytes: stored.bytes, sha256: stored.sha256 };
+    match apply(&server, bearer, task, TaskCall::BlobPut(blob))? {
+        Reply::BlobStored { created: true } => Ok(nothing(StatusCode::CREATED)),
+        Reply::BlobStored { created: false } => Ok(nothing(StatusCode::NO_CONTENT)),
+        reply => Err(odd(&reply)),
+    }
+}
+
+/// The digest that a sender claims, if he claims one.
+pub(super) fn content_digest(headers: &HeaderMap) -> Result<Option<Digest>, Refused> {
+    let Some(value) = headers.get(DIGEST_HEADER) else { return Ok(None) };
+    let digest = Digest::from_header(&String::from_utf8_lossy(value.as_bytes()));
+    digest.map(Some).map_err(|e| {
+        Refused(ApiError::new(ErrorCode::Malformed, e.to_string()).of_parameter(DIGEST_HEADER))
+    })
+}
+
+pub(super) async fn finish(
+    State(server): State<Server>,
+    Of(task): Of<TaskId>,
+    Bearer(bearer): Bearer,
+    Said(finish): Said<Finish>,
+) -> Answer {
+    let log = finish.log;
+    match apply(&server, bearer, task.clone(), TaskCall::Finish(finish))? {
+        Reply::Finished(finished) => {
+            let status = match finished {
+                Finished::Whole => StatusCode::OK,
+                Finished::LogIncomplete { .. } | Finished::Late { .. } => StatusCode::ACCEPTED,
+            };
+            if finished == Finished::Whole {
+                check_log(&server, task, log.bytes, log.sha256);
+            }
+            Ok(message(status, finished))
+        }
+        reply => Err(odd(&reply)),
+    }
+}
+
+/// The outcome stands whatever the log is; one that differs is a defect of somebody's, and is said aloud.
+fn check_log(server: &Server, task: TaskId, bytes: u64, expected: Digest) {
+    let server = server.clone();
+    tokio::task::spawn_blocking(move || match server.inner.store.log_digest(&task, bytes) {
+        Ok(found) if found == expected => {}
+        Ok(found) => tracing::error!(%task, bytes, %found, %expected, "the log is not what its worker sent"),
+        Err(error) => tracing::error!(%task, %error, "the log can't be checked"),
+    });
+}
