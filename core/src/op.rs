@@ -27,4 +27,9 @@ impl Ops {
         self.last += 1;
         Op(self.last)
     }
+
+    /// The last one that was given out; 0 before the first. A call with a larger number was sent later.
+    pub fn last(&self) -> Op {
+        Op(self.last)
+    }
 }

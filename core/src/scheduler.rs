@@ -4,6 +4,9 @@
 //! Controller owns and a restart empties, so a policy must keep its promises when it is empty. A new policy
 //! is one file and one line in [`by_name`].
 
+pub mod fifo;
+pub mod limits;
+
 use std::collections::BTreeMap;
 
 use scalr_protocol::{
@@ -225,3 +228,16 @@ impl Memory {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SchedulerOptions(pub BTreeMap<String, String>);
+
+/// Every policy, in the order in which they are named to people.
+static POLICIES: [&dyn Scheduler; 1] = [&fifo::Fifo];
+
+/// The policy of this name.
+pub fn by_name(name: &str) -> Option<&'static dyn Scheduler> {
+    POLICIES.into_iter().find(|policy| policy.name() == name)
+}
+
+/// The names that [`by_name`] knows, for whoever chose another.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    POLICIES.into_iter().map(Scheduler::name)
+}

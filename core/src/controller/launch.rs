@@ -1,0 +1,203 @@
+//! From Job to claim: how long it may take, what ends it at once, and what it is called.
+
+use scalr_protocol::agent::{LaunchEventKind, LaunchFailure, TaskAt};
+
+use super::{
+    Controller, Turn,
+    entry::{DoorCall, Entry, Failure, Startup},
+    timers::Timer,
+    window::PODLESS_MS,
+};
+use crate::cluster::{Container, Disruption, JobEnd, Pod, PodTrouble, TroubleKind};
+
+impl Controller {
+    /// What follows for a task that no worker is known to have claimed.
+    pub(super) fn look_at_launch(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
+        let (timeout_ms, max_ms) = (self.options.startup_timeout_ms, self.options.startup_max_ms);
+        let Some(entry) = self.board.get(key) else { return };
+        if entry.holding.is_none() || !entry.is_launched || entry.door.is_some() || self.drain.is_some() {
+            return;
+        }
+        if let Some(failure) = hopeless(self.trouble(entry)) {
+            return self.shut(turn, key, DoorCall::failed(key.fence, failure));
+        }
+        let is_counting = self.trouble(entry).is_none_or(|t| t.kind != TroubleKind::ScalingUp);
+        let failure = self.exited(entry);
+        let mark = self.ops.last();
+        let Some(entry) = self.entry(key) else { return };
+        let is_new = failure.is_some() && entry.failure.is_none();
+        match failure {
+            Some(failure) => {
+                entry.failure.get_or_insert((mark, failure));
+            }
+            None => entry.failure = None,
+        }
+        let startup = entry.startup.get_or_insert_with(|| Startup::begin(turn.now));
+        startup.count(turn.now, is_counting);
+        let deadline = startup.deadline(timeout_ms, max_ms).max(entry.refused_until.unwrap_or_default());
+        self.timers.set(Timer::Startup(key.clone()), deadline);
+        if is_new {
+            self.heartbeat_soon(turn);
+        }
+    }
+
+    /// It has taken too long.
+    pub(super) fn startup_elapsed(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
+        let Some(entry) = self.board.get(key) else { return };
+        if entry.holding.is_none() || entry.startup.is_none() || self.drain.is_some() {
+            return;
+        }
+        let failure = self.too_slow(entry);
+        self.shut(turn, key, DoorCall::failed(key.fence, failure));
+    }
+
+    /// What keeps the pods of a task from starting: of several, what is worst.
+    fn trouble<'a>(&'a self, entry: &'a Entry) -> Option<&'a PodTrouble> {
+        self.board.pods_of(entry).filter_map(|pod| pod.trouble.as_ref()).max_by_key(|t| severity(t.kind))
+    }
+
+    /// Whether everything of a launch seems to have ended, and how.
+    fn exited(&self, entry: &Entry) -> Option<Failure> {
+        let diagnostics = self.diagnostics(entry);
+        let disruption = self.board.pods_of(entry).find_map(|pod| pod.disruption);
+        let failure = |message: &str| {
+            let reason = match disruption {
+                Some(Disruption::Evicted | Disruption::Preempted) => LaunchFailure::Evicted,
+                Some(Disruption::NodeLost) => LaunchFailure::NodeLost,
+                Some(Disruption::Deleted) | None => LaunchFailure::WorkerExited,
+            };
+            let (message, diagnostics) = (message.to_owned(), diagnostics.clone());
+            Some(Failure { reason, message, diagnostics, is_retryable: true })
+        };
+        if entry.jobs.is_empty() {
+            return failure("its Job was deleted before the worker claimed the task");
+        }
+        let mut jobs = self.board.jobs_of(entry);
+        if jobs.all(|job| job.end.is_some()) {
+            return failure("its Job ended before the worker claimed the task");
+        }
+        let mut pods = self.board.pods_of(entry).peekable();
+        if pods.peek().is_some() && pods.all(|pod| matches!(pod.worker, Container::Terminated { .. })) {
+            return failure("the worker ended before it claimed the task");
+        }
+        None
+    }
+
+    fn too_slow(&self, entry: &Entry) -> Failure {
+        let seconds = self.options.startup_timeout_ms / 1_000;
+        let (reason, said) = match self.trouble(entry) {
+            Some(trouble) => {
+                let reason = match trouble.kind {
+                    TroubleKind::Unschedulable | TroubleKind::ScalingUp => LaunchFailure::Unschedulable,
+                    TroubleKind::ImagePull | TroubleKind::ImageInvalid => LaunchFailure::ImagePull,
+                    TroubleKind::ContainerCreate => LaunchFailure::ContainerCreate,
+                    TroubleKind::Volume => LaunchFailure::Volume,
+                };
+                (reason, trouble.message.clone())
+            }
+            None if entry.had_pod => {
+                (LaunchFailure::StartupTimeout, "the worker did not claim the task".to_owned())
+            }
+            None => (LaunchFailure::StartupTimeout, "its Job got no pod".to_owned()),
+        };
+        let message = format!("not started in {seconds} s: {said}");
+        Failure { reason, message, diagnostics: self.diagnostics(entry), is_retryable: true }
+    }
+
+    /// What the Jobs and pods of a task look like, one a line.
+    pub(super) fn diagnostics(&self, entry: &Entry) -> String {
+        let jobs = self.board.jobs_of(entry).map(|job| {
+            let end = match &job.end {
+                None => "not ended".to_owned(),
+                Some(JobEnd::Complete) => "complete".to_owned(),
+                Some(JobEnd::Failed { reason }) => format!("failed, {reason}"),
+            };
+            format!("job {}: {end}", job.name)
+        });
+        let pods = self.board.pods_of(entry).map(describe);
+        jobs.chain(pods).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Reports what a pod's progress means to whoever waits for the task.
+    pub(super) fn tell_progress(&mut self, turn: &mut Turn<'_>, key: &TaskAt, pod: &Pod) {
+        if let Some(trouble) = &pod.trouble {
+            match trouble.kind {
+                TroubleKind::Unschedulable | TroubleKind::ScalingUp => {
+                    self.tell(turn, key, LaunchEventKind::Unschedulable, trouble.message.clone());
+                }
+                TroubleKind::ImagePull | TroubleKind::ImageInvalid => {
+                    self.tell(turn, key, LaunchEventKind::Pulling, trouble.message.clone());
+                }
+                TroubleKind::ContainerCreate | TroubleKind::Volume => {}
+            }
+        }
+        if let Some(node) = &pod.node {
+            self.tell(turn, key, LaunchEventKind::PodScheduled, format!("node {node}"));
+        }
+    }
+
+    /// Jobs that get no pods for a while mean that the cluster has enough of them.
+    pub(super) fn check_window(&mut self, turn: &mut Turn<'_>) {
+        if let Some(since) = self.board.podless_since() {
+            if turn.now.since(since) >= PODLESS_MS {
+                self.window.halve(turn.now);
+                self.timers.set(Timer::Window, turn.now + PODLESS_MS);
+                self.replan(turn);
+            } else {
+                self.timers.set(Timer::Window, since + PODLESS_MS);
+            }
+        }
+    }
+
+    pub(super) fn arm_window(&mut self) {
+        if let Some(since) = self.board.podless_since()
+            && self.timers.at(&Timer::Window).is_none()
+        {
+            self.timers.set(Timer::Window, since + PODLESS_MS);
+        }
+    }
+}
+
+fn severity(kind: TroubleKind) -> u8 {
+    match kind {
+        TroubleKind::ImageInvalid => 5,
+        TroubleKind::ImagePull => 4,
+        TroubleKind::ContainerCreate => 3,
+        TroubleKind::Volume => 2,
+        TroubleKind::Unschedulable => 1,
+        TroubleKind::ScalingUp => 0,
+    }
+}
+
+/// What can't heal.
+fn hopeless(trouble: Option<&PodTrouble>) -> Option<Failure> {
+    let trouble = trouble.filter(|trouble| trouble.kind == TroubleKind::ImageInvalid)?;
+    Some(Failure {
+        reason: LaunchFailure::ImagePull,
+        message: format!("an image's name is not valid: {}", trouble.message),
+        diagnostics: trouble.message.clone(),
+        is_retryable: false,
+    })
+}
+
+fn describe(pod: &Pod) -> String {
+    let container = |container: &Container| match container {
+        Container::Waiting => "waiting".to_owned(),
+        Container::Running => "running".to_owned(),
+        Container::Terminated { exit_code, is_oom: false } => format!("ended with {exit_code}"),
+        Container::Terminated { exit_code, is_oom: true } => {
+            format!("ended with {exit_code}, killed for its memory")
+        }
+    };
+    let node = pod.node.as_ref().map_or("no node", |node| node.as_str());
+    let disruption = match pod.disruption {
+        None => "",
+        Some(Disruption::Evicted) => ", evicted",
+        Some(Disruption::Preempted) => ", preempted",
+        Some(Disruption::NodeLost) => ", its node is lost",
+        Some(Disruption::Deleted) => ", deleted",
+    };
+    let trouble = pod.trouble.as_ref().map_or(String::new(), |t| format!(", {}", t.message));
+    let (worker, runner) = (container(&pod.worker), container(&pod.runner));
+    format!("pod {} on {node}: worker {worker}, runner {runner}{disruption}{trouble}", pod.name)
+}

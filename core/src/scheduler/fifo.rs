@@ -1,0 +1,22 @@
+//! `fifo`: Scalr's priority first, then whoever was queued first, then in the order of the grants.
+//!
+//! Nobody of the same priority overtakes anybody, and no slot stays free that somebody could use.
+
+use super::{Memory, Plan, Queued, Scheduler, View, limits};
+
+/// The policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Fifo;
+
+impl Scheduler for Fifo {
+    fn name(&self) -> &'static str {
+        "fifo"
+    }
+
+    fn plan(&self, view: &View<'_>, _memory: &mut Memory) -> Plan {
+        let mut ordered: Vec<&Queued<'_>> = view.queue.iter().collect();
+        // Stable, so that equals stay in the order of their grants.
+        ordered.sort_by_key(|queued| (std::cmp::Reverse(queued.priority), queued.queued_at));
+        limits::fill(&ordered, &view.capacity)
+    }
+}
