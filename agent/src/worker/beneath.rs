@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io::{Read, Write},
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Component, Path, PathBuf},
@@ -20,67 +20,13 @@ use rustix::{
     io::Errno,
 };
 
+pub use error::BeneathError;
+use error::{failed, refused};
+
+mod error;
+mod removal;
 #[cfg(test)]
 mod tests;
-
-/// What went wrong below the folder. Paths are relative to it.
-#[derive(Debug, thiserror::Error)]
-pub enum BeneathError {
-    /// There is nothing of that name.
-    #[error("{path:?} is missing")]
-    Missing {
-        /// The name.
-        path: PathBuf,
-    },
-    /// The name leads out of the folder.
-    #[error("{path:?} leads out of its folder")]
-    Outside {
-        /// The name.
-        path: PathBuf,
-    },
-    /// The name goes through a link, or through something that is no folder.
-    #[error("{path:?} goes through a link or a file")]
-    Link {
-        /// The name.
-        path: PathBuf,
-    },
-    /// It is not what it should be.
-    #[error("{path:?} is {found}, not {expected}")]
-    Kind {
-        /// The name.
-        path: PathBuf,
-        /// What it is.
-        found: Kind,
-        /// What it should be.
-        expected: Kind,
-    },
-    /// It is larger than allowed.
-    #[error("{path:?} has {bytes} bytes, the limit is {bytes_max}")]
-    TooLarge {
-        /// The name.
-        path: PathBuf,
-        /// Its apparent size.
-        bytes: u64,
-        /// What is allowed.
-        bytes_max: u64,
-    },
-    /// The folder has more entries than allowed.
-    #[error("{path:?} has more than {entries_max} entries")]
-    TooMany {
-        /// The name.
-        path: PathBuf,
-        /// What is allowed.
-        entries_max: usize,
-    },
-    /// The system said no.
-    #[error("{path:?}: {cause}")]
-    Io {
-        /// The name.
-        path: PathBuf,
-        /// What it said.
-        cause: std::io::Error,
-    },
-}
 
 /// What stands behind a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,19 +165,27 @@ impl Folder {
         self.create(path, mode)?.write_all(content).map_err(|cause| failed(path, cause))
     }
 
-    /// Makes a folder and those above it, where they are missing, and gives the last one this mode.
+    /// Makes a folder and those above it, where they are missing. The last one, and all that are new, get
+    /// this mode.
     pub fn create_folders(&self, path: &Path, mode: u32) -> Result<(), BeneathError> {
         let mut reached = PathBuf::new();
         for name in names(path)? {
             let parent = self.folder(&reached)?;
-            match rustix::fs::mkdirat(&parent.fd, name, Mode::RWXU | Mode::RGRP | Mode::XGRP) {
-                Ok(()) | Err(Errno::EXIST) => {}
+            match rustix::fs::mkdirat(&parent.fd, name, Mode::RWXU) {
+                Ok(()) => {
+                    let new = parent.folder(Path::new(name))?;
+                    new.set_mode(path, mode)?;
+                }
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(refused(path, errno)),
             }
             reached.push(name);
         }
-        let folder = self.folder(&reached)?;
-        rustix::fs::fchmod(&folder.fd, Mode::from_raw_mode(mode)).map_err(|errno| refused(path, errno))
+        self.folder(&reached)?.set_mode(path, mode)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<(), BeneathError> {
+        rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode)).map_err(|errno| refused(path, errno))
     }
 
     /// Makes a symbolic link. Where it points is the caller's to judge.
@@ -265,91 +219,6 @@ impl Folder {
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(refused(path, errno)),
         }
-    }
-
-    /// Removes everything in the folder, at most `entries_max` entries; the folder itself stays. However
-    /// deep the tree is, two folders are open at a time: sub-folders are moved up, then emptied in turn.
-    pub fn remove_all(&self, entries_max: usize) -> Result<(), BeneathError> {
-        let mut left = entries_max;
-        let mut spent = |path: &OsStr| {
-            left = left.checked_sub(1).ok_or(BeneathError::TooMany { path: path.into(), entries_max })?;
-            Ok(())
-        };
-        let mut moved = 0_usize;
-        loop {
-            let top: Vec<OsString> = self
-                .names()
-                .and_then(|names| names.take(ENTRIES_AT_ONCE).collect())
-                .map_err(|errno| refused(Path::new("."), errno))?;
-            if top.is_empty() {
-                return Ok(());
-            }
-            for name in top {
-                spent(&name)?;
-                self.remove_one(&name, &mut moved, &mut spent)?;
-            }
-        }
-    }
-
-    fn remove_one(
-        &self,
-        name: &OsStr,
-        moved: &mut usize,
-        spent: &mut impl FnMut(&OsStr) -> Result<(), BeneathError>,
-    ) -> Result<(), BeneathError> {
-        let at = |errno| refused(Path::new(name), errno);
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            // Linux says the first of a folder, POSIX the second.
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            Err(errno) => return Err(at(errno)),
-        }
-        self.make_writable(name)?;
-        let folder = self.folder(Path::new(name))?;
-        for entry in folder.names().map_err(at)? {
-            let entry = entry.map_err(at)?;
-            spent(&entry)?;
-            match rustix::fs::unlinkat(&folder.fd, &entry, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(Errno::ISDIR | Errno::PERM) => {
-                    folder.make_writable(&entry)?;
-                    folder.move_up(&entry, self, moved)?;
-                }
-                Err(errno) => return Err(at(errno)),
-            }
-        }
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
-            // Not empty: somebody is still writing there, or names were skipped while it changed. The next
-            // round comes back to it, as long as the bound allows.
-            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
-            Err(errno) => Err(at(errno)),
-        }
-    }
-
-    fn move_up(&self, name: &OsStr, top: &Self, moved: &mut usize) -> Result<(), BeneathError> {
-        loop {
-            *moved += 1;
-            let new = format!(".removed-{moved}");
-            let flags = rustix::fs::RenameFlags::NOREPLACE;
-            match rustix::fs::renameat_with(&self.fd, name, &top.fd, new, flags) {
-                Ok(()) | Err(Errno::NOENT) => return Ok(()),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(refused(Path::new(name), errno)),
-            }
-        }
-    }
-
-    /// A folder whose owner took his own rights away can't be emptied; give them back.
-    fn make_writable(&self, name: &OsStr) -> Result<(), BeneathError> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let at = |errno| refused(Path::new(name), errno);
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(at)?;
-        let mode = rustix::fs::fstat(&fd).map_err(at)?.st_mode;
-        if Mode::from_raw_mode(mode).contains(Mode::RWXU) {
-            return Ok(());
-        }
-        // The way to change the mode of exactly what was opened, without following anything.
-        rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), Mode::RWXU).map_err(at)
     }
 
     fn expect(&self, path: &Path, expected: Kind) -> Result<(), BeneathError> {
@@ -408,9 +277,6 @@ impl Folder {
     }
 }
 
-/// How many names of one folder are held in memory at a time while a tree is removed.
-const ENTRIES_AT_ONCE: usize = 1024;
-
 /// The names of which a relative path consists. `..` and a leading `/` are refused, `.` is nothing.
 pub fn names(path: &Path) -> Result<Vec<&OsStr>, BeneathError> {
     path.components()
@@ -422,18 +288,4 @@ pub fn names(path: &Path) -> Result<Vec<&OsStr>, BeneathError> {
             }
         })
         .collect()
-}
-
-fn refused(path: &Path, errno: Errno) -> BeneathError {
-    let path = path.to_owned();
-    match errno {
-        Errno::NOENT => BeneathError::Missing { path },
-        Errno::LOOP | Errno::NOTDIR => BeneathError::Link { path },
-        Errno::XDEV => BeneathError::Outside { path },
-        errno => BeneathError::Io { path, cause: errno.into() },
-    }
-}
-
-fn failed(path: &Path, cause: std::io::Error) -> BeneathError {
-    BeneathError::Io { path: path.to_owned(), cause }
 }

@@ -14,8 +14,11 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::beneath::{BeneathError, Folder, Kind};
 use entry::{Entries, Entry, What};
+use error::shown;
+pub use error::{ConfigurationError, Problem};
 
 mod entry;
+mod error;
 mod links;
 #[cfg(test)]
 mod tests;
@@ -49,115 +52,6 @@ impl Default for Limits {
             depth_max: 64,
         }
     }
-}
-
-/// Why a configuration can't be unpacked; one line each, with the entry, what is wrong, and the limit.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigurationError {
-    /// It is no tar.gz, or it ends in the middle.
-    #[error("the configuration is no readable tar.gz: {cause}")]
-    Unreadable {
-        /// What the reader said.
-        cause: io::Error,
-    },
-    /// An entry is not allowed.
-    #[error("entry {entry:?} of the configuration {problem}")]
-    Entry {
-        /// Its path, cut to 256 characters.
-        entry: String,
-        /// What is wrong with it.
-        problem: Problem,
-    },
-    /// All entries together are too much.
-    #[error("the configuration has more than {max} {what}")]
-    TooMuch {
-        /// The limit.
-        max: u64,
-        /// Of what.
-        what: &'static str,
-    },
-    /// The folder is not empty, or can't be written.
-    #[error("failed to write the configuration: {cause}")]
-    Write {
-        /// What the system said.
-        cause: BeneathError,
-    },
-}
-
-/// What is wrong with one entry.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// `..` or an absolute path.
-    #[error("leads out of the folder")]
-    PathOutside,
-    /// No name at all, or one with a NUL.
-    #[error("has no usable name")]
-    Nameless,
-    /// Too long a path or link target.
-    #[error("has a path of {bytes} bytes, the limit is {max}")]
-    PathTooLong {
-        /// Its length.
-        bytes: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// Too deep.
-    #[error("is {depth} folders deep, the limit is {max}")]
-    TooDeep {
-        /// Its depth.
-        depth: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// Too large a file.
-    #[error("has {bytes} bytes, the limit is {max}")]
-    TooLarge {
-        /// Its length.
-        bytes: u64,
-        /// The limit.
-        max: u64,
-    },
-    /// A device, a FIFO, a sparse file.
-    #[error("is {what}; only files, folders and links are allowed")]
-    Forbidden {
-        /// What it is.
-        what: &'static str,
-    },
-    /// It would be written through a link of the archive.
-    #[error("goes through the link {link:?}")]
-    ThroughLink {
-        /// The link's path.
-        link: String,
-    },
-    /// A file where a folder is, or the other way round.
-    #[error("has the name of another entry of another kind")]
-    NameTaken,
-    /// A symbolic link that leads out.
-    #[error("is a link to {target:?}, which leads out of the folder")]
-    LinkOutside {
-        /// Where it points.
-        target: String,
-    },
-    /// Links that lead to each other.
-    #[error("is a link to {target:?}, which leads through more than {max} links")]
-    LinkLoop {
-        /// Where it points.
-        target: String,
-        /// The limit.
-        max: usize,
-    },
-    /// A hard link to what is no earlier file.
-    #[error("is a hard link to {target:?}, which is no earlier file of the archive")]
-    HardLink {
-        /// Where it points.
-        target: String,
-    },
-    /// A header that says two things, or nothing that can be understood.
-    #[error("has an unusable header: {what}")]
-    Header {
-        /// What is wrong.
-        what: &'static str,
-    },
 }
 
 /// What was unpacked.
@@ -206,7 +100,7 @@ fn unpack_tar(
         }
     }
     // To the end of the stream, so that its checksum is checked.
-    io::copy(reader, &mut io::sink()).map_err(|cause| ConfigurationError::Unreadable { cause })?;
+    io::copy(reader, &mut io::sink()).map_err(|cause| ConfigurationError::unreadable(&cause))?;
     unpacking.make_links()
 }
 
@@ -231,12 +125,12 @@ impl Unpacking<'_> {
             return match entry.what {
                 What::Folder => Ok(()),
                 What::File { .. } | What::Link { .. } | What::HardLink { .. } => {
-                    Err(refuse(path, Problem::Nameless))
+                    Err(ConfigurationError::entry(path, Problem::Nameless))
                 }
             };
         }
         if let Some(link) = path.ancestors().skip(1).find(|above| self.links.contains_key(*above)) {
-            return Err(refuse(path, Problem::ThroughLink { link: shown(link) }));
+            return Err(ConfigurationError::entry(path, Problem::ThroughLink { link: shown(link) }));
         }
         match &entry.what {
             What::Folder => self.make_folder(path, entry.mode),
@@ -248,9 +142,11 @@ impl Unpacking<'_> {
 
     fn make_folder(&mut self, path: &Path, mode: u32) -> Result<(), ConfigurationError> {
         if self.links.contains_key(path) {
-            return Err(refuse(path, Problem::NameTaken));
+            return Err(ConfigurationError::entry(path, Problem::NameTaken));
         }
-        self.folder.create_folders(path, folder_mode(mode)).map_err(|cause| written(path, cause))
+        self.folder
+            .create_folders(path, folder_mode(mode))
+            .map_err(|cause| ConfigurationError::written(path, cause))
     }
 
     fn make_file(
@@ -261,16 +157,22 @@ impl Unpacking<'_> {
         content: impl Read,
     ) -> Result<(), ConfigurationError> {
         if bytes > self.limits.file_bytes_max {
-            return Err(refuse(path, Problem::TooLarge { bytes, max: self.limits.file_bytes_max }));
+            return Err(ConfigurationError::entry(
+                path,
+                Problem::TooLarge { bytes, max: self.limits.file_bytes_max },
+            ));
         }
         self.make_room(path)?;
-        let mut file = self.folder.create(path, file_mode(mode)).map_err(|cause| written(path, cause))?;
+        let mut file = self
+            .folder
+            .create(path, file_mode(mode))
+            .map_err(|cause| ConfigurationError::written(path, cause))?;
         let copied = io::copy(&mut content.take(bytes), &mut file)
-            .map_err(|cause| ConfigurationError::Unreadable { cause })?;
+            .map_err(|cause| ConfigurationError::unreadable(&cause))?;
         if copied < bytes {
             let cause =
                 io::Error::new(io::ErrorKind::UnexpectedEof, format!("it ends within {}", shown(path)));
-            return Err(ConfigurationError::Unreadable { cause });
+            return Err(ConfigurationError::unreadable(&cause));
         }
         self.done.bytes += bytes;
         Ok(())
@@ -282,19 +184,19 @@ impl Unpacking<'_> {
             return Err(ConfigurationError::TooMuch { max, what: "links" });
         }
         self.make_room(path)?;
-        self.folder.remove_file(path).map_err(|cause| written(path, cause))?;
+        self.folder.remove_file(path).map_err(|cause| ConfigurationError::written(path, cause))?;
         self.links.insert(path.to_owned(), target.to_owned());
         Ok(())
     }
 
     fn make_hard_link(&mut self, path: &Path, target: &Path) -> Result<(), ConfigurationError> {
-        let refused = || refuse(path, Problem::HardLink { target: shown(target) });
+        let refused = || ConfigurationError::entry(path, Problem::HardLink { target: shown(target) });
         match self.folder.kind(target) {
             Ok(Some(Kind::File)) => {}
             Ok(Some(Kind::Folder | Kind::Link | Kind::Special) | None) | Err(_) => return Err(refused()),
         }
         self.make_room(path)?;
-        self.folder.create_hard_link(path, target).map_err(|cause| written(path, cause))
+        self.folder.create_hard_link(path, target).map_err(|cause| ConfigurationError::written(path, cause))
     }
 
     /// Makes the folders above a path, and sees that no folder has its name. A later entry replaces an
@@ -305,28 +207,32 @@ impl Unpacking<'_> {
             match self.folder.kind(above) {
                 Ok(Some(Kind::Folder)) => {}
                 Ok(Some(Kind::File | Kind::Link | Kind::Special)) => {
-                    return Err(refuse(path, Problem::NameTaken));
+                    return Err(ConfigurationError::entry(path, Problem::NameTaken));
                 }
                 Ok(None) => self
                     .folder
                     .create_folders(above, folder_mode(0o755))
-                    .map_err(|cause| written(path, cause))?,
-                Err(cause) => return Err(written(path, cause)),
+                    .map_err(|cause| ConfigurationError::written(path, cause))?,
+                Err(cause) => return Err(ConfigurationError::written(path, cause)),
             }
         }
         match self.folder.kind(path) {
-            Ok(Some(Kind::Folder)) => Err(refuse(path, Problem::NameTaken)),
+            Ok(Some(Kind::Folder)) => Err(ConfigurationError::entry(path, Problem::NameTaken)),
             Ok(Some(Kind::File | Kind::Link | Kind::Special) | None) => Ok(()),
-            Err(cause) => Err(written(path, cause)),
+            Err(cause) => Err(ConfigurationError::written(path, cause)),
         }
     }
 
     fn make_links(self) -> Result<Unpacked, ConfigurationError> {
+        let mut steps = links::STEPS_MAX;
         for (path, target) in &self.links {
-            links::check(path, target, &self.links).map_err(|problem| refuse(path, problem))?;
+            links::check(path, target, &self.links, &mut steps)
+                .map_err(|problem| ConfigurationError::entry(path, problem))?;
         }
         for (path, target) in &self.links {
-            self.folder.create_link(path, target).map_err(|cause| written(path, cause))?;
+            self.folder
+                .create_link(path, target)
+                .map_err(|cause| ConfigurationError::written(path, cause))?;
         }
         Ok(self.done)
     }
@@ -339,27 +245,6 @@ fn folder_mode(mode: u32) -> u32 {
 
 fn file_mode(mode: u32) -> u32 {
     (mode & 0o755) | 0o600
-}
-
-fn refuse(path: &Path, problem: Problem) -> ConfigurationError {
-    ConfigurationError::Entry { entry: shown(path), problem }
-}
-
-/// An error of the folder that an archive can provoke is a matter of the entry, the rest is the disk's.
-fn written(path: &Path, cause: BeneathError) -> ConfigurationError {
-    match cause {
-        BeneathError::Link { .. } | BeneathError::Kind { .. } => refuse(path, Problem::NameTaken),
-        BeneathError::Outside { .. } => refuse(path, Problem::PathOutside),
-        BeneathError::Missing { .. }
-        | BeneathError::TooLarge { .. }
-        | BeneathError::TooMany { .. }
-        | BeneathError::Io { .. } => ConfigurationError::Write { cause },
-    }
-}
-
-/// A path for people: cut, so that a message stays one line.
-fn shown(path: &Path) -> String {
-    path.to_string_lossy().chars().take(256).collect()
 }
 
 /// Ends with an error, not with an end of file, when the bound is passed.

@@ -15,6 +15,9 @@ use super::{
     variables::{ENVIRONMENT_VALUE_BYTES_MAX, Variables, is_shell_name},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// All names and values together. Linux takes a quarter of the stack limit, 2 MiB as a rule, for arguments
 /// and environment; half of it is left for the hooks' own.
 const ENVIRONMENT_BYTES_MAX: usize = 1 << 20;

@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(mode: RunMode, json: &str, expected: Expect) {
+    fn check(mode: RunMode, json: &str, expected: &Expect) {
         let text = match summarize(json.as_bytes(), mode) {
             Ok(Summary {
                 has_changes,
@@ -313,17 +313,17 @@ mod tests {
         let all =
             [r#"["create"]"#, r#"["update"]"#, r#"["delete","create"]"#, r#"["no-op"]"#, r#"["forget"]"#];
         let all = all.map(change).join(",");
-        check(RunMode::Apply, &with(&all), expect!["true: +2 ~1 -1 import 0 forget 1"]);
-        check(RunMode::Apply, &with(&change(r#"["no-op"]"#)), expect!["false: +0 ~0 -0 import 0 forget 0"]);
-        check(RunMode::Apply, &with(&change(r#"["read"]"#)), expect!["true: +0 ~0 -0 import 0 forget 0"]);
+        check(RunMode::Apply, &with(&all), &expect!["true: +2 ~1 -1 import 0 forget 1"]);
+        check(RunMode::Apply, &with(&change(r#"["no-op"]"#)), &expect!["false: +0 ~0 -0 import 0 forget 0"]);
+        check(RunMode::Apply, &with(&change(r#"["read"]"#)), &expect!["true: +0 ~0 -0 import 0 forget 0"]);
     }
 
     #[test]
     fn imports_and_moves_are_changes() {
         let import = r#"{"change":{"actions":["no-op"],"importing":{"id":"i-1"}}}"#;
-        check(RunMode::Apply, &with(import), expect!["true: +0 ~0 -0 import 1 forget 0"]);
+        check(RunMode::Apply, &with(import), &expect!["true: +0 ~0 -0 import 1 forget 0"]);
         let moved = r#"{"previous_address":"a.c","change":{"actions":["no-op"]}}"#;
-        check(RunMode::Apply, &with(moved), expect!["true: +0 ~0 -0 import 0 forget 0"]);
+        check(RunMode::Apply, &with(moved), &expect!["true: +0 ~0 -0 import 0 forget 0"]);
     }
 
     #[test]
@@ -331,21 +331,21 @@ mod tests {
         let outputs = |action: &str| {
             format!(r#"{{"format_version":"1.2","output_changes":{{"o":{{"actions":["{action}"]}}}}}}"#)
         };
-        check(RunMode::Apply, &outputs("create"), expect!["true: +0 ~0 -0 import 0 forget 0"]);
-        check(RunMode::Apply, &outputs("no-op"), expect!["false: +0 ~0 -0 import 0 forget 0"]);
+        check(RunMode::Apply, &outputs("create"), &expect!["true: +0 ~0 -0 import 0 forget 0"]);
+        check(RunMode::Apply, &outputs("no-op"), &expect!["false: +0 ~0 -0 import 0 forget 0"]);
     }
 
     #[test]
     fn drift_is_a_change_for_a_refresh_only() {
         let drift = r#"{"format_version":"1.2","resource_drift":[{"address":"a.b"}]}"#;
-        check(RunMode::Refresh, drift, expect!["true: +0 ~0 -0 import 0 forget 0"]);
-        check(RunMode::Apply, drift, expect!["false: +0 ~0 -0 import 0 forget 0"]);
+        check(RunMode::Refresh, drift, &expect!["true: +0 ~0 -0 import 0 forget 0"]);
+        check(RunMode::Apply, drift, &expect!["false: +0 ~0 -0 import 0 forget 0"]);
     }
 
     #[test]
     fn the_tool_knows_best_whether_there_is_something_to_apply() {
         let plan = r#"{"format_version":"1.2","resource_changes":null,"applyable":true}"#;
-        check(RunMode::Apply, plan, expect!["true: +0 ~0 -0 import 0 forget 0"]);
+        check(RunMode::Apply, plan, &expect!["true: +0 ~0 -0 import 0 forget 0"]);
     }
 
     #[test]
@@ -353,26 +353,26 @@ mod tests {
         check(
             RunMode::Apply,
             "",
-            expect!["the plan's JSON can't be read: EOF while parsing a value at line 1 column 0"],
+            &expect!["the plan's JSON can't be read: EOF while parsing a value at line 1 column 0"],
         );
         check(
             RunMode::Apply,
             "{}",
-            expect!["the plan's JSON can't be read: missing field `format_version` at line 1 column 2"],
+            &expect!["the plan's JSON can't be read: missing field `format_version` at line 1 column 2"],
         );
         check(
             RunMode::Apply,
             r#"{"format_version":"1"} x"#,
-            expect!["the plan's JSON can't be read: trailing characters at line 1 column 24"],
+            &expect!["the plan's JSON can't be read: trailing characters at line 1 column 24"],
         );
     }
 
     #[test]
     fn a_text_without_end_is_refused() {
-        let endless = io::Read::chain(&b"{\"format_version\":\"1\",\""[..], io::repeat(b'a'));
+        let endless = Read::chain(&b"{\"format_version\":\"1\",\""[..], io::repeat(b'a'));
         let error = summarize(endless, RunMode::Apply).unwrap_err().to_string();
         assert!(error.contains("a text of more than 16777216 bytes"), "{error}");
-        let number = io::Read::chain(&b"{\"format_version\":1"[..], io::repeat(b'1'));
+        let number = Read::chain(&b"{\"format_version\":1"[..], io::repeat(b'1'));
         assert!(summarize(number, RunMode::Apply).is_err());
     }
 }

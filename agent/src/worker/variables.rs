@@ -227,12 +227,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(variables: &[Variable], expected: Expect) {
+    fn check(variables: &[Variable], expected: &Expect) {
         let text = match sort(variables, &declared(&["a", "b", "list"])) {
             Ok(sorted) => {
-                let environment: String = (sorted.environment.iter())
+                let environment: Vec<String> = (sorted.environment.iter())
                     .map(|(key, value)| format!("{key}={}\n", value.expose()))
                     .collect();
+                let environment = environment.concat();
                 format!("{}\n{}{environment}", sorted.plain_text().expose(), sorted.hcl_text().expose())
             }
             Err(error) => error.to_string(),
@@ -245,7 +246,7 @@ mod tests {
         let list = variable(VariableCategory::Terraform, "list", "[1, 2] # two", true);
         check(
             &[terraform("a", "${b} \"q\"\n"), list, terraform("unknown", "u"), shell("AWS_REGION", "eu")],
-            expect![[r#"
+            &expect![[r#"
                 {"a":"${b} \"q\"\n"}
                 list = (
                 [1, 2] # two
@@ -261,7 +262,7 @@ mod tests {
         let hcl = variable(VariableCategory::Terraform, "a", "1", true);
         check(
             &[terraform("a", "first"), hcl, terraform("a", "last"), shell("a", "shell")],
-            expect![[r#"
+            &expect![[r#"
             {"a":"last"}
             a=shell
         "#]],
@@ -270,46 +271,49 @@ mod tests {
 
     #[test]
     fn what_can_not_work_is_said_in_one_line() {
-        let invalid = "terraform variable";
-        let _: &str = invalid;
         check(
             &[terraform("1st", "x")],
-            expect![[
+            &expect![[
                 r#"terraform variable "1st": a name has a letter or '_' first, then letters, digits, '_' and '-', at most 256 bytes; rename it"#
             ]],
         );
         check(
             &[terraform("a = 1\nb", "x")],
-            expect![[
+            &expect![[
                 r#"terraform variable "a = 1\nb": a name has a letter or '_' first, then letters, digits, '_' and '-', at most 256 bytes; rename it"#
             ]],
         );
         check(
             &[shell("A-B", "x")],
-            expect![[
+            &expect![[
                 r#"shell variable "A-B": a name has a letter or '_' first, then letters, digits and '_', at most 256 bytes; rename it"#
             ]],
         );
         check(
             &[shell("TF_HTTP_ADDRESS", "x")],
-            expect![[
+            &expect![[
                 r#"shell variable "TF_HTTP_ADDRESS" is set by the agent, which keeps the state in the workspace; remove it"#
             ]],
         );
         check(
             &[shell("TF_WORKSPACE", "prod")],
-            expect![[
+            &expect![[
                 r#"shell variable "TF_WORKSPACE" is set by the agent, which keeps one state a workspace of Scalr; remove it"#
             ]],
         );
         check(
             &[shell("BIG", &"x".repeat(131_072))],
-            expect![[r#"variable "BIG" has a value of 131072 bytes, the limit is 130814; put it in a file"#]],
+            &expect![[
+                r#"variable "BIG" has a value of 131072 bytes, the limit is 130814; put it in a file"#
+            ]],
         );
-        check(&[shell("NUL", "a\0b")], expect![[r#"variable "NUL" has a NUL byte in its value; remove it"#]]);
+        check(
+            &[shell("NUL", "a\0b")],
+            &expect![[r#"variable "NUL" has a NUL byte in its value; remove it"#]],
+        );
         check(
             &[variable(VariableCategory::Terraform, "list", " \n", true)],
-            expect![[
+            &expect![[
                 r#"terraform variable "list" is marked as HCL and is empty; give it a value, such as null or []"#
             ]],
         );

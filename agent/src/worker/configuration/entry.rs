@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfigurationError, Limits, Problem, refuse, shown};
+use super::{ConfigurationError, Limits, Problem, error::shown};
 use crate::worker::beneath;
 
 /// Headers with long names and attributes hold some paths and times; a bound for the rest.
@@ -50,7 +50,7 @@ impl<'a, R: Read> Entries<'a, R> {
         archive: &'a mut tar::Archive<R>,
         limits: &'a Limits,
     ) -> Result<Self, ConfigurationError> {
-        let raw = archive.entries().map_err(unreadable)?.raw(true);
+        let raw = archive.entries().map_err(|cause| ConfigurationError::unreadable(&cause))?.raw(true);
         Ok(Self { raw, limits, headers: 0 })
     }
 
@@ -58,7 +58,7 @@ impl<'a, R: Read> Entries<'a, R> {
     pub(super) fn next(&mut self) -> Result<Option<(Entry, tar::Entry<'a, R>)>, ConfigurationError> {
         let mut extensions = Extensions::default();
         for raw in self.raw.by_ref() {
-            let mut raw = raw.map_err(unreadable)?;
+            let mut raw = raw.map_err(|cause| ConfigurationError::unreadable(&cause))?;
             // At most one header for the path and one for the link before each entry; more are a bomb.
             self.headers += 1;
             let headers_max = self.limits.entries_max.saturating_mul(3);
@@ -96,7 +96,7 @@ fn read<R: Read>(
         let own = || raw.header().link_name_bytes().map(std::borrow::Cow::into_owned);
         let target = extensions.link.clone().or_else(own).unwrap_or_default();
         if target.is_empty() || target.contains(&0) {
-            return Err(refuse(&path, Problem::Nameless));
+            return Err(ConfigurationError::entry(&path, Problem::Nameless));
         }
         within(target.len(), &path, limits)?;
         Ok(PathBuf::from(OsString::from_vec(target)))
@@ -105,10 +105,12 @@ fn read<R: Read>(
         b'5' => What::Folder,
         // Old tars mark a folder by the slash alone.
         b'0' | 0 | b'7' if ends_like_a_folder => What::Folder,
-        b'0' | 0 | b'7' => What::File { bytes: raw.header().entry_size().map_err(unreadable)? },
+        b'0' | 0 | b'7' => What::File {
+            bytes: raw.header().entry_size().map_err(|cause| ConfigurationError::unreadable(&cause))?,
+        },
         b'2' => What::Link { target: target()? },
         b'1' => What::HardLink { target: checked_target(&path, &target()?)? },
-        other => return Err(refuse(&path, Problem::Forbidden { what: forbidden(other) })),
+        other => return Err(ConfigurationError::entry(&path, Problem::Forbidden { what: forbidden(other) })),
     };
     let mode = raw.header().mode().map_err(|_| header(raw, "its mode is no number"))?;
     Ok(Entry { path, mode, what })
@@ -128,17 +130,20 @@ fn checked(name: Vec<u8>, limits: &Limits) -> Result<PathBuf, ConfigurationError
     let path = PathBuf::from(OsString::from_vec(name));
     let bytes = path.as_os_str().len();
     if bytes == 0 || path.as_os_str().as_encoded_bytes().contains(&0) {
-        return Err(refuse(&path, Problem::Nameless));
+        return Err(ConfigurationError::entry(&path, Problem::Nameless));
     }
     within(bytes, &path, limits)?;
-    let names = beneath::names(&path).map_err(|_| refuse(&path, Problem::PathOutside))?;
+    let names = beneath::names(&path).map_err(|_| ConfigurationError::entry(&path, Problem::PathOutside))?;
     let (depth, max) = (names.len(), limits.depth_max);
     if depth > max {
-        return Err(refuse(&path, Problem::TooDeep { depth, max }));
+        return Err(ConfigurationError::entry(&path, Problem::TooDeep { depth, max }));
     }
     // Linux's own limit, said in our words.
     if let Some(name) = names.iter().find(|name| name.len() > NAME_BYTES_MAX) {
-        return Err(refuse(&path, Problem::PathTooLong { bytes: name.len(), max: NAME_BYTES_MAX }));
+        return Err(ConfigurationError::entry(
+            &path,
+            Problem::PathTooLong { bytes: name.len(), max: NAME_BYTES_MAX },
+        ));
     }
     Ok(names.iter().collect())
 }
@@ -147,24 +152,28 @@ fn checked(name: Vec<u8>, limits: &Limits) -> Result<PathBuf, ConfigurationError
 const NAME_BYTES_MAX: usize = 255;
 
 fn checked_target(path: &Path, target: &Path) -> Result<PathBuf, ConfigurationError> {
-    let names =
-        beneath::names(target).map_err(|_| refuse(path, Problem::HardLink { target: shown(target) }))?;
+    let names = beneath::names(target)
+        .map_err(|_| ConfigurationError::entry(path, Problem::HardLink { target: shown(target) }))?;
     Ok(names.iter().collect())
 }
 
 fn within(bytes: usize, path: &Path, limits: &Limits) -> Result<(), ConfigurationError> {
     let max = limits.path_bytes_max;
-    if bytes > max { Err(refuse(path, Problem::PathTooLong { bytes, max })) } else { Ok(()) }
+    if bytes > max {
+        Err(ConfigurationError::entry(path, Problem::PathTooLong { bytes, max }))
+    } else {
+        Ok(())
+    }
 }
 
 fn extension<R: Read>(raw: &mut tar::Entry<'_, R>) -> Result<Vec<u8>, ConfigurationError> {
-    let bytes = raw.header().entry_size().map_err(unreadable)?;
+    let bytes = raw.header().entry_size().map_err(|cause| ConfigurationError::unreadable(&cause))?;
     if bytes > EXTENSION_BYTES_MAX {
         let path = PathBuf::from(OsString::from_vec(raw.header().path_bytes().into_owned()));
-        return Err(refuse(&path, Problem::TooLarge { bytes, max: EXTENSION_BYTES_MAX }));
+        return Err(ConfigurationError::entry(&path, Problem::TooLarge { bytes, max: EXTENSION_BYTES_MAX }));
     }
     let mut content = Vec::new();
-    raw.take(bytes).read_to_end(&mut content).map_err(unreadable)?;
+    raw.take(bytes).read_to_end(&mut content).map_err(|cause| ConfigurationError::unreadable(&cause))?;
     Ok(content)
 }
 
@@ -207,9 +216,5 @@ fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 
 fn header<R: Read>(raw: &tar::Entry<'_, R>, what: &'static str) -> ConfigurationError {
     let path = PathBuf::from(OsString::from_vec(raw.header().path_bytes().into_owned()));
-    refuse(&path, Problem::Header { what })
-}
-
-fn unreadable(cause: std::io::Error) -> ConfigurationError {
-    ConfigurationError::Unreadable { cause }
+    ConfigurationError::entry(&path, Problem::Header { what })
 }

@@ -10,19 +10,28 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{Problem, shown};
+use super::{Problem, error::shown};
 
 /// How many links Linux itself follows in one path.
 const LINKS_FOLLOWED_MAX: usize = 40;
+/// How many steps all links of an archive may take together. Thousands of honest links take a hundred each;
+/// without a bound, links through links would be a way to keep a worker busy for minutes.
+pub(super) const STEPS_MAX: usize = 1_000_000;
 
-/// Says whether `link` → `target` stays inside.
-pub(super) fn check(link: &Path, target: &Path, links: &BTreeMap<PathBuf, PathBuf>) -> Result<(), Problem> {
+/// Says whether `link` → `target` stays inside. `steps` is what is left of [`STEPS_MAX`].
+pub(super) fn check(
+    link: &Path,
+    target: &Path,
+    links: &BTreeMap<PathBuf, PathBuf>,
+    steps: &mut usize,
+) -> Result<(), Problem> {
     let outside = || Problem::LinkOutside { target: shown(target) };
     let mut reached = link.parent().unwrap_or(Path::new("")).to_owned();
     let mut left: VecDeque<Step> = VecDeque::new();
     push_front(&mut left, target).ok_or_else(outside)?;
     let mut followed = 0;
     while let Some(step) = left.pop_front() {
+        *steps = steps.checked_sub(1).ok_or(Problem::LinksTooTangled { max: STEPS_MAX })?;
         match step {
             Step::Up => {
                 if !reached.pop() {
