@@ -1,2 +1,57 @@
-//! In the making.
-fn main() {}
+//! The agent's program: options, log, adapters, run.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::Parser;
+use scalr_agent::{
+    dispatch,
+    options::{Command, EXIT_USAGE, Options},
+    telemetry, worker,
+};
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return refuse(&error),
+    };
+    match run(options.command) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    telemetry::begin(command.log());
+    // Two threads carry thousands of waiting calls; a runner has one pipe and one socket.
+    let threads = if matches!(command, Command::Controller(_) | Command::Worker(_)) { 2 } else { 1 };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let ended = match command {
+        Command::Controller(args) => runtime.block_on(dispatch::run(*args)),
+        Command::Worker(args) => runtime.block_on(worker::run(*args)),
+        Command::Runner(args) => runtime.block_on(scalr_agent::runner::run(args.into())),
+        Command::Keeper(args) => Ok(runtime.block_on(scalr_agent::cluster::local::keeper::run(args.into()))),
+    };
+    // What still runs on a blocking thread is a file operation whose result nobody wants.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Help and version go to standard output; a mistake is one line on standard error.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let line: Vec<&str> = first.split_whitespace().collect();
+    complain(&format!("{}; see --help", line.join(" ").trim_start_matches("error: ")));
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn complain(line: &str) {
+    // There is nowhere else to say that standard error is closed.
+    let _unheard = writeln!(std::io::stderr(), "scalr-agent: {line}");
+}

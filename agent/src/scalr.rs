@@ -4,6 +4,7 @@
 
 mod answer;
 mod call;
+pub mod connect;
 mod task;
 
 use std::{

@@ -51,6 +51,10 @@ pub use credentials::{Credentials, write_private};
 /// A timer that fires without effect is asked again after this, so that it can't spin.
 const TIMER_REST: Duration = Duration::from_millis(50);
 
+/// How long a stop waits for requests in flight: longer than any that is not an upload, shorter than what
+/// supervisors wait before they kill.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
 /// Why a server can't start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -180,6 +184,12 @@ impl Server {
         reply?
     }
 
+    /// Jumps ahead in time, as if the server had served for `ms` with nobody calling.
+    pub fn advance(&self, ms: u64) -> Result<(), ApiError> {
+        self.inner.clock.skip(ms);
+        self.apply(Command::Tick).map(drop)
+    }
+
     /// A tool by name and version, with the place of its zip if it was told.
     fn tool(&self, name: &str, version: &str) -> Tool {
         let known = self.inner.tools.iter().find(|tool| tool.name == name && tool.version == version);
@@ -211,7 +221,7 @@ impl Server {
         wait_ms: u64,
         mut ask: impl FnMut(u64) -> Result<Option<T>, ApiError>,
     ) -> Result<Option<T>, ApiError> {
-        let clock = self.inner.clock;
+        let clock = &self.inner.clock;
         let wait_ms = wait_ms.min(self.read(|state| state.settings().timings.wait_ms_max));
         let until_ms = clock.now_ms() + wait_ms;
         let (mut counter, mut ended) = (counter.subscribe(), self.inner.ended.subscribe());
@@ -254,7 +264,7 @@ impl Server {
     /// Applies due timers for as long as the server lives.
     async fn run_timers(&self) {
         let mut versions = self.inner.version.subscribe();
-        let mut resting_until = Instant::from(self.inner.clock.instant_of(0));
+        let mut resting_until = self.inner.clock.instant_of(0);
         loop {
             versions.borrow_and_update();
             let deadline_ms = self.read(State::next_deadline_ms);
@@ -369,7 +379,19 @@ pub async fn serve(
         tokio::spawn(async move { server.run_timers().await })
     };
     let app = app(server.clone()).into_make_service_with_connect_info::<connection::Switch>();
-    let served = axum::serve(connection::Switched(listener), app).with_graceful_shutdown(stop).await;
+    let served = axum::serve(connection::Switched(listener), app).with_graceful_shutdown(stop);
+    let overdue = {
+        let mut ended = server.inner.ended.subscribe();
+        async move {
+            // It can't fail while this function holds the server.
+            drop(ended.wait_for(Option::is_some).await);
+            tokio::time::sleep(STOP_WITHIN).await;
+        }
+    };
+    let served = tokio::select! {
+        served = served.into_future() => served,
+        () = overdue => Ok(()),
+    };
     timers.abort();
     served.map_err(ServerError::Listen)?;
     match server.inner.ended.borrow().as_deref() {

@@ -19,6 +19,7 @@ use scalr_protocol::{
     secret::Secret,
     task::{Finish, Finished, Lease, LeaseAnswer, Signals, Start, Started},
 };
+use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
 use super::{
@@ -100,7 +101,9 @@ impl TaskApi for HttpTask {
 
     async fn put_blob(&self, task: &TaskId, blob: &BlobRef, file: std::fs::File) -> Result<(), TaskError> {
         let path = format!("/agent-tasks/{task}/blobs/{}", blob.kind);
-        let bytes = ReaderStream::with_capacity(tokio::fs::File::from_std(file), FILE_CHUNK_BYTES);
+        // No more than was announced: user code may be appending to the file.
+        let file = tokio::fs::File::from_std(file).take(blob.bytes);
+        let bytes = ReaderStream::with_capacity(file, FILE_CHUNK_BYTES);
         let call = Call::put(&path, &self.token())
             .octets(Body::wrap_stream(bytes))
             .header(header(DIGEST_HEADER), &blob.sha256.to_header())

@@ -1,0 +1,133 @@
+//! How an agent finds and trusts its server: the address from the token, the roots from the options.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, bail};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use reqwest::Certificate;
+use scalr_protocol::secret::Secret;
+use serde::Deserialize;
+use url::Url;
+
+/// How long a connection may take to come about.
+const CONNECT_MS_MAX: u64 = 10_000;
+/// How long an idle connection is kept: longer than a heartbeat's interval, shorter than usual proxies'.
+const IDLE_MS_MAX: u64 = 55_000;
+
+/// How many redirects a download may follow: a release page, a storage, a mirror of it.
+const REDIRECTS_MAX: usize = 5;
+/// How long a download may be silent in between.
+const SILENCE_MS_MAX: u64 = 60_000;
+/// How long a download may take: a hundred megabytes at 100 KB/s.
+const DOWNLOAD_MS_MAX: u64 = 20 * 60 * 1_000;
+const NO_CLIENT: &str =
+    "the HTTP client can't be made; are there any CA certificates? (SCALR_AGENT_CA_CERT, SSL_CERT_FILE)";
+
+/// The HTTP client of this process that speaks to Scalr.
+///
+/// Redirects are not followed: a token must not go where a server's answer points. Roots given as
+/// `ca_cert` (a file, or PEM as base64) replace the system's. Where neither are had, as in an image without
+/// any, plain HTTP still works.
+pub fn client(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<reqwest::Client> {
+    let builder = builder(url, ca_cert)?.redirect(reqwest::redirect::Policy::none());
+    builder.build().context(NO_CLIENT)
+}
+
+/// The HTTP client that downloads tools: it carries no token, so it may follow redirects.
+pub fn download_client(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<reqwest::Client> {
+    let builder = builder(url, ca_cert)?
+        .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
+        .read_timeout(Duration::from_millis(SILENCE_MS_MAX))
+        .timeout(Duration::from_millis(DOWNLOAD_MS_MAX));
+    builder.build().context(NO_CLIENT)
+}
+
+fn builder(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<reqwest::ClientBuilder> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("scalr-agent/", env!("CARGO_PKG_VERSION")))
+        // One call, one try: reqwest would repeat some by itself.
+        .retry(reqwest::retry::never())
+        .connect_timeout(Duration::from_millis(CONNECT_MS_MAX))
+        .pool_idle_timeout(Duration::from_millis(IDLE_MS_MAX))
+        .tcp_nodelay(true);
+    Ok(match ca_cert {
+        Some(given) => builder.tls_certs_only(certificates(given)?),
+        None if url.scheme() == "http" => builder.tls_certs_only([]),
+        None => builder,
+    })
+}
+
+fn certificates(given: &str) -> anyhow::Result<Vec<Certificate>> {
+    let place = "SCALR_AGENT_CA_CERT";
+    let pem = if Path::new(given).is_file() {
+        std::fs::read(given).with_context(|| format!("{place}: `{given}` can't be read"))?
+    } else {
+        let packed: String = given.split_whitespace().collect();
+        match STANDARD.decode(packed) {
+            Ok(pem) => pem,
+            Err(_) => bail!("{place} is neither a file that can be read nor PEM as base64"),
+        }
+    };
+    let certificates = Certificate::from_pem_bundle(&pem).with_context(|| format!("{place} is not PEM"))?;
+    if certificates.is_empty() {
+        bail!("{place} holds no certificate; it should begin with -----BEGIN CERTIFICATE-----");
+    }
+    Ok(certificates)
+}
+
+/// The server that issued a pool token, from its `iss` claim. The claim is only read, not verified: it
+/// says where to go, and the server there decides whether the token is good.
+pub fn issuer(token: &Secret) -> anyhow::Result<Url> {
+    #[derive(Deserialize)]
+    struct Claims {
+        iss: Option<String>,
+    }
+    let remedy = "set SCALR_URL to the address of your Scalr";
+    let Some(payload) = token.expose().split('.').nth(1) else {
+        bail!("the pool token does not say where it is from; {remedy}");
+    };
+    let claims = URL_SAFE_NO_PAD
+        .decode(payload.trim_end_matches('='))
+        .ok()
+        .and_then(|json| serde_json::from_slice::<Claims>(&json).ok());
+    let Some(issuer) = claims.and_then(|claims| claims.iss) else {
+        bail!("the pool token does not say where it is from; {remedy}");
+    };
+    let address = if issuer.contains("://") { issuer.clone() } else { format!("https://{issuer}") };
+    Url::parse(&address)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .with_context(|| {
+            format!("the pool token says that it is from `{issuer}`, which is no address; {remedy}")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> Secret {
+        Secret::new(format!("head.{}.tail", URL_SAFE_NO_PAD.encode(claims)))
+    }
+
+    #[test]
+    fn the_address_comes_from_the_token() {
+        let from =
+            |claims| issuer(&token(claims)).map(|url| url.to_string()).map_err(|error| error.to_string());
+        assert_eq!(from(r#"{"iss":"https://a.scalr.io"}"#).as_deref(), Ok("https://a.scalr.io/"));
+        assert_eq!(from(r#"{"iss":"a.scalr.io"}"#).as_deref(), Ok("https://a.scalr.io/"));
+        assert!(from(r#"{"sub":"x"}"#).unwrap_err().contains("SCALR_URL"));
+        assert!(from(r#"{"iss":"file:///etc/passwd"}"#).unwrap_err().contains("no address"));
+        assert!(issuer(&Secret::new("opaque")).unwrap_err().to_string().contains("SCALR_URL"));
+    }
+
+    #[test]
+    fn authorities_must_be_certificates() {
+        let url = Url::parse("https://a.scalr.io").unwrap();
+        assert!(client(&url, Some("not base64!")).unwrap_err().to_string().contains("neither a file"));
+        assert!(client(&url, Some("aGVsbG8=")).is_err());
+    }
+}
