@@ -84,17 +84,12 @@ impl LocalCluster {
     /// Takes the data folder, making what is missing of it, and begins to sweep it. Wants a tokio runtime.
     ///
     /// # Errors
-    /// [`ClusterError::Refused`] when the folder can't be made or is somebody else's, or its path is not UTF-8.
-    pub fn open(options: LocalOptions) -> Result<Self, ClusterError> {
-        let shown = options.data_dir.display().to_string();
-        let refused = |detail: String| ClusterError::Refused { detail };
+    /// What is wrong with the folder: it can't be made or written to, holds what is not ours, or its path is not UTF-8.
+    pub fn open(options: LocalOptions) -> io::Result<Self> {
         if options.data_dir.to_str().is_none() {
-            return Err(refused(format!(
-                "the path of the data folder `{shown}` is not UTF-8: choose another"
-            )));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "its path is not UTF-8: choose another"));
         }
-        let place = Place::open(&options.data_dir)
-            .map_err(|error| refused(format!("the data folder `{shown}` can't be used: {error}")))?;
+        let place = Place::open(&options.data_dir)?;
         let node = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let node = if node.trim().is_empty() { "local" } else { node.trim() };
         let mut eyes = Eyes::open(place.jobs());
