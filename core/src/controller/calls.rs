@@ -1,6 +1,6 @@
 //! The calls under way: what each is for, and what its answer or its silence means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use scalr_protocol::agent::TaskAt;
 
@@ -56,13 +56,13 @@ pub(super) struct Flight {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Calls {
     flights: BTreeMap<Op, Flight>,
-    by_due: BTreeMap<(Millis, Op), ()>,
+    by_due: BTreeSet<(Millis, Op)>,
 }
 
 impl Calls {
     fn insert(&mut self, op: Op, flight: Flight) {
         if flight.due < Millis::NEVER {
-            self.by_due.insert((flight.due, op), ());
+            self.by_due.insert((flight.due, op));
         }
         self.flights.insert(op, flight);
     }
@@ -74,7 +74,7 @@ impl Calls {
     }
 
     fn first_due(&self) -> Option<(Millis, Op)> {
-        self.by_due.keys().next().copied()
+        self.by_due.first().copied()
     }
 
     /// Whether a call of this kind is under way.

@@ -96,7 +96,7 @@ impl Controller {
             Err(error) => Some(self.scalr_failed(turn, flight, error)),
         };
         if let Some(then) = failed {
-            self.door_failed(turn, op, key, then);
+            self.door_failed(turn, op, key, &then);
         }
         while self.doors_open.len() < DOORS_MAX
             && self.session.is_live()
@@ -106,7 +106,7 @@ impl Controller {
         }
     }
 
-    fn door_failed(&mut self, turn: &mut Turn<'_>, op: Op, key: &TaskAt, then: Then) {
+    fn door_failed(&mut self, turn: &mut Turn<'_>, op: Op, key: &TaskAt, then: &Then) {
         let Some(entry) = self.entry(key) else { return };
         let Some(door) = entry.door.as_mut().filter(|door| door.op == Some(op)) else { return };
         door.op = None;
@@ -114,7 +114,7 @@ impl Controller {
         let attempts = door.attempts;
         match then {
             Then::Retry(at_least_ms) => {
-                let at = self.retry_at(turn.now, op, attempts, at_least_ms);
+                let at = self.retry_at(turn.now, op, attempts, *at_least_ms);
                 self.timers.set(Timer::Door(key.clone()), at);
             }
             Then::Park => self.timers.set(Timer::Door(key.clone()), turn.now),

@@ -16,6 +16,7 @@ use crate::{
 
 /// A task under one fence: what Scalr, the cluster and this process have to do with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; all combinations occur")]
 pub(super) struct Entry {
     /// What Scalr said last, and when.
     pub(super) standing: Standing,

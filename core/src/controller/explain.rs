@@ -2,7 +2,10 @@
 
 use scalr_protocol::id::TaskId;
 
-use super::{Controller, entry::Standing};
+use super::{
+    Controller,
+    entry::{Entry, Standing},
+};
 use crate::clock::Millis;
 
 /// How things stand, for logs and metrics.
@@ -70,7 +73,7 @@ impl Controller {
             return Some("it has just arrived and is about to be planned".to_owned());
         };
         let ahead = self.planning.order.iter().take_while(|other| *other != key);
-        let ahead = ahead.filter(|other| self.board.get(other).is_some_and(|e| e.is_queued())).count();
+        let ahead = ahead.filter(|other| self.board.get(other).is_some_and(Entry::is_queued)).count();
         Some(format!("number {} of {} waiting here: {reason}", ahead + 1, self.board.queue.len()))
     }
 }

@@ -89,7 +89,7 @@ impl Controller {
         feed.list = None;
         let listing = match result {
             Ok(listing) => listing,
-            Err(error) => return self.feed_failed(turn, op, kind, error),
+            Err(error) => return self.feed_failed(turn, op, kind, &error),
         };
         feed.failures = 0;
         feed.trouble = None;
@@ -121,21 +121,21 @@ impl Controller {
         }
         if let Err(error) = result {
             self.feed_of(kind).watch = None;
-            self.feed_failed(turn, op, kind, error);
+            self.feed_failed(turn, op, kind, &error);
         }
     }
 
-    fn feed_failed(&mut self, turn: &mut Turn<'_>, op: Op, kind: Kind, error: ClusterError) {
+    fn feed_failed(&mut self, turn: &mut Turn<'_>, op: Op, kind: Kind, error: &ClusterError) {
         turn.note(NoteLevel::Warning, format!("{} failed: {error}", what(kind)));
         let feed = self.feed_of(kind);
         feed.failures = feed.failures.saturating_add(1);
         feed.trouble = Some(error.to_string());
-        if error == ClusterError::Gone || feed.failures >= WATCH_ERRORS_MAX {
+        if *error == ClusterError::Gone || feed.failures >= WATCH_ERRORS_MAX {
             feed.needs_list = true;
         }
         let failures = feed.failures;
         let at_least_ms = match error {
-            ClusterError::RateLimited { retry_after_ms } => retry_after_ms,
+            ClusterError::RateLimited { retry_after_ms } => *retry_after_ms,
             ClusterError::Gone if failures == 1 => return self.feed(turn, kind),
             ClusterError::Gone
             | ClusterError::NameTaken
@@ -182,7 +182,7 @@ impl Controller {
         let feed = self.feed_of(kind);
         feed.watch = None;
         match end {
-            WatchEnd::Gone => self.feed_failed(turn, op, kind, ClusterError::Gone),
+            WatchEnd::Gone => self.feed_failed(turn, op, kind, &ClusterError::Gone),
             // As watches do; but not in a circle.
             WatchEnd::Eof if turn.now.since(feed.watch_began) >= LIST_SPACING_MS => self.feed(turn, kind),
             WatchEnd::Eof => {
@@ -190,7 +190,7 @@ impl Controller {
                 self.timers.set(Timer::Feed(kind), at);
             }
             WatchEnd::Error { detail } => {
-                self.feed_failed(turn, op, kind, ClusterError::Unreachable { detail });
+                self.feed_failed(turn, op, kind, &ClusterError::Unreachable { detail });
             }
         }
     }

@@ -84,9 +84,9 @@ impl Controller {
         result: Result<WorkerLostAnswer, ScalrError>,
     ) {
         let mark = self.ops.last();
-        let then = match &result {
-            Ok(_) => None,
-            Err(error) => Some(self.scalr_failed(turn, flight, error.clone())),
+        let (answer, then) = match result {
+            Ok(answer) => (Some(answer), None),
+            Err(error) => (None, Some(self.scalr_failed(turn, flight, error))),
         };
         let Some(entry) = self.entry(key) else { return };
         let Some(telling) = entry.telling.as_mut().filter(|telling| telling.op == Some(op)) else { return };
@@ -106,18 +106,18 @@ impl Controller {
             // It won't be taken: whoever asks finds it in the log.
             Some(Then::Drop(_)) | None => entry.telling = None,
         }
-        match result {
-            Ok(WorkerLostAnswer::NotStarted) => {
+        match answer {
+            Some(WorkerLostAnswer::NotStarted) => {
                 // What was lost was only a launch.
                 entry.standing = Standing::Unasked;
                 entry.standing_mark = mark;
                 self.heartbeat_soon(turn);
             }
-            Ok(WorkerLostAnswer::Finished) => {
+            Some(WorkerLostAnswer::Finished) => {
                 entry.told_loss = LossLevel::Proof;
                 self.heartbeat_soon(turn);
             }
-            Ok(WorkerLostAnswer::Noted) | Err(_) => entry.told_loss = entry.told_loss.max(level),
+            Some(WorkerLostAnswer::Noted) | None => entry.told_loss = entry.told_loss.max(level),
         }
         self.look(turn, key);
     }
@@ -125,7 +125,7 @@ impl Controller {
     /// Why the worker seems to be lost, if it does.
     fn lost(&self, entry: &Entry) -> Option<Loss> {
         let pods: Vec<&Pod> = self.board.pods_of(entry).collect();
-        let level = if self.is_proved_over(entry, &pods) { LossLevel::Proof } else { LossLevel::Reason };
+        let level = if Self::is_proved_over(entry, &pods) { LossLevel::Proof } else { LossLevel::Reason };
         let loss = |reason, container, exit_code| {
             let diagnostics = self.diagnostics(entry);
             Some(Loss { level, reason, container, exit_code, diagnostics })
@@ -158,7 +158,7 @@ impl Controller {
 
     /// Whether every pod that could have run the task is proved over: each one it ever had was seen, and
     /// each was seen to end. A pod that is missing proves nothing.
-    fn is_proved_over(&self, entry: &Entry, pods: &[&Pod]) -> bool {
+    fn is_proved_over(entry: &Entry, pods: &[&Pod]) -> bool {
         entry.is_witnessed
             && !entry.is_gone_unproved
             && (entry.is_gone_proved || !pods.is_empty())
@@ -173,11 +173,9 @@ impl Controller {
         } else {
             entry.is_gone_unproved = true;
         }
-        let reason = match how_it_went(last) {
-            WorkerLoss::Exited if !last.is_proved_over() => WorkerLoss::Deleted,
-            reason => reason,
-        };
-        entry.last_pod = Some(reason);
+        let went = how_it_went(last);
+        let is_cut = went == WorkerLoss::Exited && !last.is_proved_over();
+        entry.last_pod = Some(if is_cut { WorkerLoss::Deleted } else { went });
     }
 }
 

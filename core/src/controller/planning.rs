@@ -100,7 +100,7 @@ impl Controller {
         self.timers.clear(&Timer::Plan);
         let capacity = self.capacity();
         let reason = self.reason_for_all();
-        let lapsed = HoldReason::ScalrUnreachable;
+        let unrenewed = HoldReason::ScalrUnreachable;
         let mut queue = Vec::with_capacity(self.board.queue.len());
         let mut keys: BTreeMap<TaskId, TaskAt> = BTreeMap::new();
         let mut lapses: Option<Millis> = None;
@@ -110,7 +110,7 @@ impl Controller {
                 if until > turn.now {
                     lapses = Some(lapses.map_or(until, |at| at.min(until)));
                 }
-                queued(entry, turn.now, reason.as_ref(), &lapsed)
+                queued(entry, turn.now, reason.as_ref(), &unrenewed)
             }) else {
                 continue;
             };
@@ -202,11 +202,11 @@ fn queued<'a>(
     entry: &'a Entry,
     now: Millis,
     for_all: Option<&'a HoldReason>,
-    lapsed: &'a HoldReason,
+    unrenewed: &'a HoldReason,
 ) -> Option<Queued<'a>> {
     let (grant, holding) = (entry.grant.as_ref()?, entry.holding.as_ref()?);
     let blocked =
-        for_all.or_else(|| (holding.lease_until <= now).then_some(lapsed)).or(holding.blocked.as_ref());
+        for_all.or_else(|| (holding.lease_until <= now).then_some(unrenewed)).or(holding.blocked.as_ref());
     Some(Queued {
         task: &grant.id,
         fence: grant.fence,

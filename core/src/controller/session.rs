@@ -19,6 +19,7 @@ use crate::{
 
 /// The session, and the calls that exist once in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; all combinations occur")]
 pub(super) struct Session {
     live: Option<Registration>,
     registering: Option<Op>,
