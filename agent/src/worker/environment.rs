@@ -318,3 +318,10 @@ fn state(surroundings: &Surroundings<'_>, all: &mut BTreeMap<String, String>) {
     all.insert("TF_HTTP_PASSWORD".to_owned(), surroundings.run_token.expose().to_owned());
     all.extend(STATE_RETRIES.map(|(key, value)| (key.to_owned(), value.to_owned())));
 }
+
+/// Nothing but shell variables, for the tests of those who look at an environment.
+#[cfg(test)]
+pub(super) fn of_variables(variables: &Variables) -> Environment {
+    let values = variables.environment.iter();
+    Environment(values.map(|(key, value)| (key.clone(), value.expose().to_owned())).collect())
+}

@@ -26,6 +26,9 @@ const ZIP_BYTES_MAX: u64 = 512 << 20;
 /// The largest binary: theirs have about 100 MB.
 const BINARY_BYTES_MAX: u64 = 1 << 30;
 
+/// How long a download may take: 30 MB at 50 kB/s. The run's own time-out is longer.
+const DOWNLOAD_MS_MAX: u64 = 10 * 60 * 1000;
+
 /// A tool that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundTool {
@@ -109,7 +112,7 @@ pub struct Tools<'a> {
     pub paths: &'a RunPaths,
     /// Paths by tool, from the options; as the runner sees them.
     pub configured: &'a BTreeMap<String, PathBuf>,
-    /// What downloads. Its time-outs bound the download.
+    /// What downloads.
     pub client: &'a reqwest::Client,
 }
 
@@ -124,10 +127,12 @@ impl Tools<'_> {
             return Ok(FoundTool { binary, source: ToolSource::Cache });
         }
         let download = match (&tool.url, tool.sha256) {
-            (Some(url), Some(sha256)) => match self.download(url, sha256, &tool.name, &cached).await {
-                Ok(bytes) => return Ok(FoundTool { binary, source: ToolSource::Download { bytes } }),
-                Err(problem) => format!("the download from {} failed: {problem}", shown(url)),
-            },
+            (Some(url), Some(sha256)) => {
+                match self.download_in_time(url, sha256, &tool.name, &cached).await {
+                    Ok(bytes) => return Ok(FoundTool { binary, source: ToolSource::Download { bytes } }),
+                    Err(problem) => format!("the download from {} failed: {problem}", shown(url)),
+                }
+            }
             (Some(_), None) => "Scalr names a URL without a digest".to_owned(),
             (None, _) => "Scalr names no URL for it".to_owned(),
         };
@@ -141,6 +146,20 @@ impl Tools<'_> {
         };
         let (name, version) = (tool.name.clone(), tool.version.clone());
         Err(ToolError::Nowhere { name, version, cache: cached.display().to_string(), download, configured })
+    }
+
+    async fn download_in_time(
+        &self,
+        url: &str,
+        sha256: Digest,
+        name: &str,
+        into: &Path,
+    ) -> Result<u64, String> {
+        let limit = std::time::Duration::from_millis(DOWNLOAD_MS_MAX);
+        match tokio::time::timeout(limit, self.download(url, sha256, name, into)).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("not done in {} s", DOWNLOAD_MS_MAX / 1000)),
+        }
     }
 
     /// Fetches the zip, checks it, and puts the one binary in it into the cache. Answers the zip's length.

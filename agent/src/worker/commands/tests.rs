@@ -1,11 +1,15 @@
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use expect_test::{Expect, expect};
 use scalr_protocol::task::HookPhase;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    directory::{LEFTOVERS, OVERRIDE},
+    *,
+};
+use crate::worker::beneath::Folder;
 
 fn workspace(directory: &str, var_files: &[&str]) -> Workspace {
     let set = json!({"id": "ws-1", "name": "w", "working-directory": directory, "var-files": var_files});
@@ -250,4 +254,18 @@ fn what_would_confuse_the_tool_is_taken_away() {
     assert_eq!(fs::read_to_string(folder.path().join("outside")).unwrap(), "kept");
     assert!(!prod.join(ERRORED_STATE).exists());
     assert!(directory.prepare(&config).unwrap().is_empty());
+}
+
+#[test]
+fn two_is_success_only_for_who_asked_for_it() {
+    let environment = |arguments: &str| {
+        let declared = std::collections::BTreeSet::new();
+        let variable = json!([{"key": "TF_CLI_ARGS_plan", "value": arguments, "category": "shell"}]);
+        let variables: Vec<scalr_protocol::task::Variable> = serde_json::from_value(variable).unwrap();
+        let variables = crate::worker::variables::sort(&variables, &declared).unwrap();
+        crate::worker::environment::of_variables(&variables)
+    };
+    let (plain, asked) = (environment("-parallelism=1"), environment("-detailed-exitcode"));
+    let said = |code| (plan_succeeded(code, &plain), plan_succeeded(code, &asked));
+    assert_eq!([said(0), said(1), said(2)], [(true, true), (false, false), (false, true)]);
 }
