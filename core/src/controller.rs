@@ -41,7 +41,7 @@ use self::{
     calls::Calls,
     door::Deletion,
     drain::Drain,
-    effect::{Effect, Note, NoteLevel},
+    effect::{ControllerExit, Effect, Note, NoteLevel},
     entry::{Entry, Standing},
     events::Outbox,
     input::Input,
@@ -82,7 +82,7 @@ pub struct Controller {
     deletions: BTreeMap<Uid, Deletion>,
     drain: Option<Drain>,
     has_begun: bool,
-    is_over: bool,
+    over: Option<ControllerExit>,
 }
 
 /// One step in the making.
@@ -130,14 +130,14 @@ impl Controller {
             deletions: BTreeMap::new(),
             drain: None,
             has_begun: false,
-            is_over: false,
+            over: None,
         }
     }
 
     /// Takes one thing that happened and adds what is to be done about it. Total: anything may come at any
     /// time, and what makes no sense changes nothing.
     pub fn step(&mut self, now: Millis, input: Input, out: &mut Vec<Effect>) {
-        if self.is_over {
+        if self.over.is_some() {
             return;
         }
         self.now = self.now.max(now);
@@ -157,7 +157,11 @@ impl Controller {
             Input::Paused(is_paused) => self.pause(turn, is_paused),
         }
         self.finish_drain(turn);
-        self.arm(turn);
+        match &self.over {
+            // Nothing comes after it.
+            Some(exit) => turn.out.push(Effect::Exit(exit.clone())),
+            None => self.arm(turn),
+        }
     }
 
     fn begin(&mut self, turn: &mut Turn<'_>) {
@@ -179,7 +183,7 @@ impl Controller {
     }
 
     fn fire(&mut self, turn: &mut Turn<'_>, timer: Timer) {
-        if self.is_over {
+        if self.over.is_some() {
             return;
         }
         if timer.needs_session() && !self.session.is_live() {
@@ -197,7 +201,7 @@ impl Controller {
             Timer::Calls => self.give_up_calls(turn),
             Timer::Feed(kind) => self.feed(turn, kind),
             Timer::Silence(kind) => self.watch_again(turn, kind),
-            Timer::Lease => self.replan(turn),
+            Timer::Lease => self.lease_lapsed(turn),
             Timer::Gate => self.open_gate(turn),
             Timer::Window => self.check_window(turn),
             Timer::Deadline => self.exit_drained(turn),
@@ -268,9 +272,6 @@ impl Controller {
 
     /// Asks to be woken when the next timer is due, unless that was asked already.
     fn arm(&mut self, turn: &mut Turn<'_>) {
-        if self.is_over {
-            return;
-        }
         if let Some(next) = self.timers.next()
             && self.armed != Some(next)
         {

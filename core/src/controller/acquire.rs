@@ -106,7 +106,7 @@ impl Controller {
         let older: Vec<TaskAt> = self.board.of_task(&grant.id).filter(|old| **old != key).cloned().collect();
         for old in older {
             // A higher fence was granted: this one is held no more. What is left of it is asked about.
-            self.board.let_go(&old);
+            self.stop_launch(&old);
             self.heartbeat_soon(turn);
             self.look(turn, &old);
         }
@@ -127,6 +127,9 @@ impl Controller {
             };
             self.shut(turn, &key, DoorCall::failed(key.fence, failure));
         }
+        if lease_until <= turn.now {
+            self.heartbeat_soon(turn);
+        }
         self.look(turn, &key);
     }
 
@@ -146,7 +149,7 @@ impl Controller {
             return false;
         }
         entry.holding = Some(Holding::new(order, queued_at, lease_until));
-        entry.is_witnessed = !entry.is_launched;
+        entry.is_witnessed = !entry.is_launched && !entry.had_pod;
         !entry.is_launched
     }
 

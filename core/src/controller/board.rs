@@ -25,6 +25,8 @@ pub(super) struct Board {
     pub(super) live: BTreeSet<Uid>,
     /// Tasks without such a Job that take room nevertheless: one is being made, or their pods outlived it.
     pub(super) ghosts: BTreeSet<TaskAt>,
+    /// Tasks whose door is being shut.
+    pub(super) closing: BTreeSet<TaskAt>,
     /// Held tasks whose Job has no pod yet, and since when.
     pub(super) podless: BTreeMap<TaskAt, Millis>,
     podless_in_order: BTreeSet<(Millis, TaskAt)>,
@@ -188,6 +190,7 @@ impl Board {
         let is_queued = entry.is_queued();
         let order = entry.holding.as_ref().map(|holding| holding.order);
         let is_done = entry.is_done();
+        let is_closing = entry.door.is_some();
         for uid in entry.jobs.clone() {
             if jobs_live.contains(&uid) {
                 self.live.insert(uid);
@@ -196,6 +199,7 @@ impl Board {
             }
         }
         set_member(&mut self.ghosts, key, is_ghost);
+        set_member(&mut self.closing, key, is_closing && !is_done);
         self.index_podless(now, key, is_waiting);
         if let Some(order) = order {
             if is_queued {

@@ -71,6 +71,10 @@ impl Controller {
     pub(super) fn create_again(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
         let Some(entry) = self.board.get(key) else { return };
         let Some(creation) = entry.creation.as_ref().filter(|creation| creation.op.is_none()) else { return };
+        if entry.is_launched {
+            // Its Job was seen since, and is never made again, whatever became of it.
+            return self.created_before(turn, key);
+        }
         let (attempts, sent, standing) = (creation.attempts, creation.sent, entry.standing);
         let holding = entry.holding.as_ref().filter(|_| entry.door.is_none() && self.drain.is_none());
         let is_ours = matches!(standing, Standing::Held | Standing::Unasked);
@@ -168,7 +172,7 @@ impl Controller {
     fn create_unanswered(&mut self, turn: &mut Turn<'_>, op: Op, key: &TaskAt) {
         let is_draining = self.drain.is_some();
         let Some(entry) = self.entry(key) else { return };
-        if !entry.jobs.is_empty() {
+        if entry.is_launched {
             entry.creation = None;
         } else if let Some(creation) = &mut entry.creation {
             creation.is_uncertain = true;
@@ -243,12 +247,12 @@ impl Controller {
         self.look(turn, key);
     }
 
-    /// Its Job exists and is over: something may have run. Scalr knows.
+    /// Its Job exists, or existed: something may have run. Scalr knows.
     fn created_before(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
         if let Some(entry) = self.entry(key) {
             entry.creation = None;
-            entry.is_witnessed = false;
             if !entry.is_launched {
+                entry.is_witnessed = false;
                 entry.is_launched = true;
                 entry.launched_at = turn.now;
             }

@@ -55,6 +55,10 @@ impl Controller {
         }
         if !is_live {
             self.session.park(Timer::Door(key.clone()));
+            if self.timers.at(&Timer::Register).is_none() {
+                // A stop may have found no reason for a session until now.
+                self.timers.set(Timer::Register, turn.now);
+            }
             return;
         }
         if is_full {

@@ -5,7 +5,7 @@ use scalr_protocol::agent::{ReleaseReason, TaskAt};
 use super::{
     Controller, Turn,
     calls::{Call, Flight, Then},
-    effect::{ControllerExit, Effect, NoteLevel, ScalrCall},
+    effect::{ControllerExit, NoteLevel, ScalrCall},
     entry::DoorCall,
     options::{EXIT_MS, UNAUTHORIZED_GRACE_MS},
     timers::Timer,
@@ -80,16 +80,12 @@ impl Controller {
 
     /// Whether the session must be there for something still.
     pub(super) fn may_register(&self) -> bool {
-        self.drain.is_none() || self.has_open_doors()
-    }
-
-    fn has_open_doors(&self) -> bool {
-        self.board.entries.values().any(|entry| entry.door.is_some())
+        self.drain.is_none() || !self.board.closing.is_empty()
     }
 
     /// Ends a stop as soon as everything is answered.
     pub(super) fn finish_drain(&mut self, turn: &mut Turn<'_>) {
-        if self.is_over || self.drain.is_none() || self.session.deregister.is_some() {
+        if self.over.is_some() || self.drain.is_none() || self.session.deregister.is_some() {
             return;
         }
         let is_making = self.calls.any(|call| matches!(call, Call::Create(_) | Call::Delete(_)));
@@ -97,7 +93,7 @@ impl Controller {
             return;
         }
         if !self.session.is_live() {
-            if self.session.is_refused || !self.has_open_doors() || !self.has_begun {
+            if self.session.is_refused || self.board.closing.is_empty() || !self.has_begun {
                 self.exit_drained(turn);
             }
             return;
@@ -106,7 +102,7 @@ impl Controller {
         let is_telling = self.calls.any(|call| matches!(call, Call::Lost(_)));
         if is_told
             && !is_telling
-            && !self.has_open_doors()
+            && self.board.closing.is_empty()
             && self.outbox.is_idle()
             && self.timers.at(&Timer::Deregister).is_none()
         {
@@ -158,9 +154,9 @@ impl Controller {
     }
 
     pub(super) fn exit(&mut self, turn: &mut Turn<'_>, exit: ControllerExit) {
-        if !self.is_over {
-            self.is_over = true;
-            turn.out.push(Effect::Exit(exit));
+        if self.over.is_none() {
+            turn.note(NoteLevel::Info, "exiting");
+            self.over = Some(exit);
         }
     }
 }

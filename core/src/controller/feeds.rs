@@ -4,6 +4,7 @@ use super::{
     Controller, Turn,
     calls::Call,
     effect::{ClusterCall, NoteLevel},
+    entry::{Entry, Standing},
     options::{LIST_SPACING_MS, WATCH_ERRORS_MAX, WATCH_SILENCE_MS},
     timers::Timer,
     watch::{Change, Feed},
@@ -202,7 +203,11 @@ impl Controller {
             Some(Change::Put(Object::Job(job))) => {
                 let key = self.board.put_job(turn.now, job);
                 self.look(turn, &key);
-                if self.board.get(&key).is_some_and(|entry| !entry.is_asked && entry.holding.is_none()) {
+                let is_strange = |entry: &Entry| {
+                    let is_told = !matches!(entry.standing, Standing::Unasked | Standing::Held);
+                    !is_told && !entry.is_asked && entry.holding.is_none()
+                };
+                if self.board.get(&key).is_some_and(is_strange) {
                     self.heartbeat_soon(turn);
                 }
             }

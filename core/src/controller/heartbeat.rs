@@ -7,7 +7,7 @@ use super::{
     calls::{Call, Flight, Then},
     effect::{NoteLevel, ScalrCall},
     entry::{DoorCall, Holding, Standing},
-    options::HEARTBEAT_SPACING_MS,
+    options::{HEARTBEAT_MS_MAX, HEARTBEAT_SPACING_MS},
     timers::Timer,
 };
 use crate::{
@@ -40,7 +40,8 @@ impl Controller {
         self.session.heartbeat_sent = Some(turn.now);
         let call = ScalrCall::Heartbeat(agent, request);
         self.session.heartbeat = Some(self.call_scalr(turn, Call::Heartbeat { is_draining }, call));
-        self.timers.set(Timer::Heartbeat, turn.now + heartbeat_ms.max(HEARTBEAT_SPACING_MS));
+        self.timers
+            .set(Timer::Heartbeat, turn.now + heartbeat_ms.clamp(HEARTBEAT_SPACING_MS, HEARTBEAT_MS_MAX));
     }
 
     fn heartbeat_request(&mut self) -> Heartbeat {

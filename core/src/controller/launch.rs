@@ -70,7 +70,7 @@ impl Controller {
             Some(Failure { reason, message, diagnostics, is_retryable: true })
         };
         if entry.jobs.is_empty() {
-            return failure("its Job was deleted before the worker claimed the task");
+            return failure("its Job was gone before the worker claimed the task");
         }
         let mut jobs = self.board.jobs_of(entry);
         if jobs.all(|job| job.end.is_some()) {

@@ -72,6 +72,8 @@ impl ControllerOptions {
 /// Heartbeats follow each other no sooner, whatever asks for a verdict: a thousand Jobs that end in one
 /// second cost one call.
 pub(super) const HEARTBEAT_SPACING_MS: u64 = 1_000;
+/// Heartbeats are never rarer, whatever the server asks for: an agent counts as offline after 30 s.
+pub(super) const HEARTBEAT_MS_MAX: u64 = 20_000;
 /// A heartbeat without an answer for so long is given up and sent again: three fit into a launch lease.
 pub(super) const HEARTBEAT_ANSWER_MS: u64 = 20_000;
 /// Any other call without an answer for so long is given up: twice what the adapters allow a call.

@@ -66,6 +66,14 @@ impl Controller {
         self.replan(turn);
     }
 
+    /// A lease may have lapsed: its task is held, and asked about.
+    pub(super) fn lease_lapsed(&mut self, turn: &mut Turn<'_>) {
+        self.replan(turn);
+        if self.session.is_live() {
+            self.heartbeat_soon(turn);
+        }
+    }
+
     /// How many Jobs may be made now, and what the next one would wait for. Derived from what is live.
     pub(super) fn capacity(&self) -> Capacity {
         let cap = self.options.capacity;
@@ -133,6 +141,8 @@ impl Controller {
             self.timers.set(Timer::Lease, at);
         }
         self.carry_out(turn, plan, &mut keys);
+        // What it did itself is no reason for another.
+        self.timers.clear(&Timer::Plan);
         self.acquire_if_room(turn);
     }
 

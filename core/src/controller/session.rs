@@ -139,6 +139,9 @@ impl Controller {
         session.last_message = 0;
         turn.note(NoteLevel::Info, "registered");
         self.timers.clear(&Timer::Register);
+        for key in std::mem::take(&mut self.doors) {
+            self.timers.set(Timer::Door(key), turn.now);
+        }
         for timer in std::mem::take(&mut self.session.parked) {
             self.timers.set(timer, turn.now);
         }
