@@ -47,7 +47,7 @@ def seconds_to_first_line(start):
 def by_hand(folder):
     shutil.rmtree(os.path.join(folder, ".terraform"), ignore_errors=True)
     command = [TERRAFORM, "init", "-input=false", "-no-color"]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def to_first_line():
