@@ -169,15 +169,12 @@ fn instance(data: &Path) -> anyhow::Result<(InstanceId, Option<File>)> {
     }
     let mut kept = String::new();
     file.read_to_string(&mut kept).context("the instance id can't be read")?;
-    let id = match InstanceId::new(kept.trim()) {
-        Ok(id) => id,
-        Err(_) => {
-            let id = InstanceId::new(&process::random_id())?;
-            file.set_len(0)
-                .and_then(|()| file.write_all(id.as_str().as_bytes()))
-                .context("the instance id can't be kept")?;
-            id
-        }
-    };
+    if let Ok(id) = InstanceId::new(kept.trim()) {
+        return Ok((id, Some(file)));
+    }
+    let id = InstanceId::new(&process::random_id())?;
+    file.set_len(0)
+        .and_then(|()| file.write_all(id.as_str().as_bytes()))
+        .context("the instance id can't be kept")?;
     Ok((id, Some(file)))
 }

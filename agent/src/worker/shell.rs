@@ -227,7 +227,7 @@ where
                 }
             }
             TaskEffect::Begin { op, stage, exit_code } => {
-                self.order(Order::Begin { op, stage, exit_code }).await
+                self.order(Order::Begin { op, stage, exit_code }).await;
             }
             TaskEffect::Signal { op, signal } => self.order(Order::Signal { op, signal }).await,
             TaskEffect::Drain => self.order(Order::Drain).await,

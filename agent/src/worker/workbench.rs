@@ -23,6 +23,7 @@ use scalr_core::{
 };
 use scalr_protocol::{
     blob::BlobRef,
+    secret::Secret,
     task::{LogDigest, Started, TaskErrorCode},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -96,7 +97,7 @@ struct Workbench<T> {
     console: Console,
     reports: mpsc::Sender<Report>,
     /// Where stages of the worker's own say that they have ended.
-    ended: mpsc::Sender<(Op, StageDone)>,
+    ended: mpsc::Sender<(Op, Box<StageDone>)>,
     runner: Option<RunnerLink>,
     run: Option<Run>,
     active: Option<Active>,
@@ -145,11 +146,15 @@ struct Capture {
 enum Turn {
     Order(Option<Order>),
     Runner(RunnerEvent),
-    Ended(Op, StageDone),
+    Ended(Op, Box<StageDone>),
 }
 
 impl<T: TaskApi + Clone + 'static> Workbench<T> {
-    async fn work(mut self, mut orders: mpsc::Receiver<Order>, mut ends: mpsc::Receiver<(Op, StageDone)>) {
+    async fn work(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        mut ends: mpsc::Receiver<(Op, Box<StageDone>)>,
+    ) {
         let connecting = RunnerLink::connect(&self.options.socket, self.options.runner_wait_ms);
         let mut events = match connecting.await {
             Ok((runner, events)) => {
@@ -172,7 +177,7 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
             match turn {
                 Turn::Order(Some(Order::Dismiss) | None) => break,
                 Turn::Order(Some(order)) => self.obey(order).await,
-                Turn::Ended(op, done) => self.own_stage_ended(op, done).await,
+                Turn::Ended(op, done) => self.own_stage_ended(op, *done).await,
                 Turn::Runner(event) => {
                     if matches!(event, RunnerEvent::Gone(_)) {
                         events = None;
@@ -205,7 +210,7 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
 
     async fn claimed(&mut self, started: Box<Started>) {
         let secrets = stage::secrets(&started);
-        match Masker::new(secrets.iter().map(|secret| secret.expose())) {
+        match Masker::new(secrets.iter().map(Secret::expose)) {
             Ok(masker) => {
                 let stream = masker.fresh();
                 self.run = Some(Run { started: Arc::from(started), masker, prepared: None, tool: None });
@@ -303,7 +308,7 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
             let own = tokio::spawn(async move {
                 let done = work.own(stage).await;
                 // The workbench is gone only when the process is done.
-                let _done = ended.send((op, done)).await;
+                let _done = ended.send((op, Box::new(done))).await;
             });
             self.active = Some(Active { op, stage, kind: ActiveKind::Own(own) });
         }
@@ -440,7 +445,7 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
             (stage::plan_json(&self.options), run.started.payload.run.mode, self.ended.clone());
         let own = tokio::spawn(async move {
             let end = stage::summarize(path, mode).await;
-            let _done = ended.send((op, StageDone::of(end))).await;
+            let _done = ended.send((op, Box::new(StageDone::of(end)))).await;
         });
         self.active = Some(Active { op, stage: Stage::Show, kind: ActiveKind::Own(own) });
     }

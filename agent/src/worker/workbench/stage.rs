@@ -214,25 +214,24 @@ impl<T: TaskApi> Work<T> {
         let failed = |error: &dyn std::fmt::Display| self.failed(TaskErrorCode::UploadFailed, error);
         let prepared = self.prepared()?;
         let plan_json = plan_json(&self.options);
-        let upload = blocking(move || match kind {
-            BlobKind::PlanJson => {
+        let upload = blocking(move || {
+            if kind == BlobKind::PlanJson {
                 let file = std::fs::File::open(plan_json).map_err(|error| error.to_string())?;
-                Upload::from_file(file, kind).map(Some).map_err(|error| error.to_string())
+                return Upload::from_file(file, kind).map(Some).map_err(|error| error.to_string());
             }
-            _ => {
-                let (folder, path) = prepared.place(kind);
-                Upload::from_folder(folder, &path, kind).map_err(|error| error.to_string())
-            }
+            let (folder, path) = prepared.place(kind);
+            Upload::from_folder(folder, &path, kind).map_err(|error| error.to_string())
         });
         let Some(Upload { blob, file }) = upload.await.map_err(|error| failed(&error))? else {
-            return match kind {
-                BlobKind::PlanFile => Err(failed(&"the plan file is gone")),
-                _ => Ok(StageDone::done()),
+            return if kind == BlobKind::PlanFile {
+                Err(failed(&"the plan file is gone"))
+            } else {
+                Ok(StageDone::done())
             };
         };
         match self.api.put_blob(&self.started.payload.task, &blob, file).await {
             Ok(()) => Ok(StageDone { uploaded: Some(blob), ..StageDone::done() }),
-            Err(error) => Err(self.call_failed(TaskErrorCode::UploadFailed, error)),
+            Err(error) => Err(self.call_failed(TaskErrorCode::UploadFailed, &error)),
         }
     }
 
@@ -245,14 +244,14 @@ impl<T: TaskApi> Work<T> {
         let mut bytes = match self.api.blob(&self.started.payload.task, kind).await {
             Ok(bytes) => bytes,
             Err(TaskError::NotFound) => return Ok(None),
-            Err(error) => return Err(self.call_failed(code, error)),
+            Err(error) => return Err(self.call_failed(code, &error)),
         };
         let io = |error: std::io::Error| {
             self.failed(TaskErrorCode::Internal, &format!("the {kind} can't be kept: {error}"))
         };
         let mut file = std::fs::File::create(path).map_err(io)?;
         let (mut hash, mut length) = (Sha256::new(), 0);
-        while let Some(piece) = bytes.next().await.map_err(|error| self.call_failed(code, error))? {
+        while let Some(piece) = bytes.next().await.map_err(|error| self.call_failed(code, &error))? {
             length += piece.len() as u64;
             if length > bytes_max(kind) {
                 return Err(self.failed(code, &format!("the {kind} has more than {} bytes", bytes_max(kind))));
@@ -264,7 +263,8 @@ impl<T: TaskApi> Work<T> {
             Ok(Some(()))
         } else {
             // Cut on its way, as a rule: another try may bring it whole.
-            Err(self.call_failed(code, TaskError::Unreachable { detail: format!("the {kind} came damaged") }))
+            Err(self
+                .call_failed(code, &TaskError::Unreachable { detail: format!("the {kind} came damaged") }))
         }
     }
 
@@ -277,14 +277,14 @@ impl<T: TaskApi> Work<T> {
         super::failed(code, &self.masker.mask(&error.to_string()))
     }
 
-    fn call_failed(&self, code: TaskErrorCode, error: TaskError) -> StageEnd {
-        match error {
-            TaskError::Unreachable { detail } => StageEnd::Unreachable { detail, retry_after_ms: 0 },
-            TaskError::RateLimited { retry_after_ms } => {
-                StageEnd::Unreachable { detail: error.to_string(), retry_after_ms }
-            }
-            error => self.failed(code, &error),
+    fn call_failed(&self, code: TaskErrorCode, error: &TaskError) -> StageEnd {
+        if let TaskError::Unreachable { detail } = error {
+            return StageEnd::Unreachable { detail: detail.clone(), retry_after_ms: 0 };
         }
+        if let TaskError::RateLimited { retry_after_ms } = error {
+            return StageEnd::Unreachable { detail: error.to_string(), retry_after_ms: *retry_after_ms };
+        }
+        self.failed(code, error)
     }
 
     /// The commands of a stage that runs user code.
@@ -313,10 +313,10 @@ impl<T: TaskApi> Work<T> {
                 vec![plain(commands.init(lock), base)]
             }
             Stage::Plan => {
-                let plan =
+                let saved =
                     commands.plan(&payload.run, &payload.workspace).map_err(|error| setting(&error))?;
                 let says_changes_by_2 = commands::plan_succeeded(2, &base);
-                vec![Planned { says_changes_by_2, ..plain(plan, base) }]
+                vec![Planned { says_changes_by_2, ..plain(saved, base) }]
             }
             Stage::Show => {
                 vec![Planned {
