@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
 /// Longer than any long poll that is asked for, short enough that a dead server is noticed.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 /// On one machine or one network: longer is not slow but away.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -32,7 +32,7 @@ pub enum ClientError {
     },
     /// The server said no.
     #[error("{0}")]
-    Refused(ApiError),
+    Refused(Box<ApiError>),
     /// What answered is no Scalr.
     #[error("{url} gave an answer that is none of Scalr's: {why}; check --url or SCALR_URL")]
     Garbled {
@@ -103,7 +103,7 @@ impl Client {
             .request(Method::PUT, path)
             .header(header::CONTENT_TYPE, "application/octet-stream")
             // An upload takes as long as it takes.
-            .timeout(Duration::from_secs(3600))
+            .timeout(Duration::from_hours(1))
             .body(tokio::fs::File::from_std(file));
         self.answer(request).await.map(drop)
     }
@@ -169,7 +169,7 @@ impl ByteStream {
 
 fn refusal(url: String, status: StatusCode, text: &[u8]) -> ClientError {
     match serde_json::from_slice::<Errors>(text).ok().and_then(|e| e.errors.into_iter().next()) {
-        Some(error) => ClientError::Refused(error),
+        Some(error) => ClientError::Refused(Box::new(error)),
         None => ClientError::Garbled { url, why: format!("status {status}") },
     }
 }

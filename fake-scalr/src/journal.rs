@@ -166,11 +166,8 @@ impl Journal {
         let generation = self.generation + 1;
         let path = journal_path(&self.dir, generation);
         // The new journal comes first: a snapshot whose journal is missing would lose its first records.
-        let file = private()
-            .append(true)
-            .create(true)
-            .open(&path)
-            .map_err(io_error("open the journal", &path))?;
+        let file =
+            private().append(true).create(true).open(&path).map_err(io_error("open the journal", &path))?;
         file.set_len(0).map_err(io_error("cut the journal", &path))?;
         write_snapshot(&self.dir, &Snapshot { generation, state })?;
         (self.file, self.generation, self.bytes) = (file, generation, 0);

@@ -1,9 +1,6 @@
 //! Options, then what they say, then how it ended.
 
-use std::{
-    io::Write,
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use fake_scalr::{
     commands::{self, Failure},

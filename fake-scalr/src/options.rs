@@ -145,6 +145,7 @@ pub struct Timing {
 
 /// Options of `submit`.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Submit {
     /// The folder to run.
     pub dir: PathBuf,

@@ -84,13 +84,13 @@ pub struct Pagination {
 
 impl<A> Resource<A> {
     /// A thing without links.
-    pub fn new(kind: &str, id: impl ToString, attributes: A) -> Self {
+    pub fn new(kind: &str, id: &(impl ToString + ?Sized), attributes: A) -> Self {
         Self { kind: kind.to_owned(), id: id.to_string(), attributes, relationships: BTreeMap::new() }
     }
 
     /// The same with a link, which may lead nowhere.
     #[must_use]
-    pub fn with(mut self, name: &str, kind: &str, id: Option<impl ToString>) -> Self {
+    pub fn with(mut self, name: &str, kind: &str, id: Option<&(impl ToString + ?Sized)>) -> Self {
         let data = id.map(|id| Identifier { kind: kind.to_owned(), id: id.to_string() });
         self.relationships.insert(name.to_owned(), Relationship { data });
         self

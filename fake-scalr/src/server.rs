@@ -4,6 +4,11 @@
 //! and only then is it answered. Who waits for something watches a counter and asks again. It must never
 //! hold the state's lock over an await, and never answer what is not in the journal.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "a refusal is what the protocol says it is, and is made once a request"
+)]
+
 use std::{
     io,
     net::SocketAddr,
@@ -19,11 +24,7 @@ use scalr_protocol::{
     task::Tool,
 };
 use serde::{Deserialize, Serialize};
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{net::TcpListener, sync::watch, time::sleep_until};
 
 use crate::{
     journal::{Journal, JournalError},
@@ -379,7 +380,7 @@ pub async fn serve(
         tokio::spawn(async move { server.run_timers().await })
     };
     let app = app(server.clone()).into_make_service_with_connect_info::<connection::Switch>();
-    let served = axum::serve(connection::Switched(listener), app).with_graceful_shutdown(stop);
+    let serving = axum::serve(connection::Switched(listener), app).with_graceful_shutdown(stop);
     let overdue = {
         let mut ended = server.inner.ended.subscribe();
         async move {
@@ -388,12 +389,12 @@ pub async fn serve(
             tokio::time::sleep(STOP_WITHIN).await;
         }
     };
-    let served = tokio::select! {
-        served = served.into_future() => served,
+    let outcome = tokio::select! {
+        done = serving.into_future() => done,
         () = overdue => Ok(()),
     };
     timers.abort();
-    served.map_err(ServerError::Listen)?;
+    outcome.map_err(ServerError::Listen)?;
     match server.inner.ended.borrow().as_deref() {
         None | Some("") => Ok(()),
         Some(why) => Err(ServerError::Listen(io::Error::other(why.to_owned()))),

@@ -61,7 +61,13 @@ pub(super) async fn runs(options: Runs) -> Result<(), Failure> {
             "" => text(run, "waiting-reason"),
             error => error,
         };
-        [run.id.clone(), text(run, "workspace-name").into(), text(run, "status").into(), when(run), why.into()]
+        [
+            run.id.clone(),
+            text(run, "workspace-name").into(),
+            text(run, "status").into(),
+            when(run),
+            why.into(),
+        ]
     };
     show(json, &runs, ["RUN", "WORKSPACE", "STATUS", "CREATED", "WHY"], row)
 }
@@ -111,7 +117,7 @@ fn show<const N: usize>(
     table.load_style(presets::NOTHING).set_header(header);
     table.add_rows(resources.iter().map(row));
     for line in table.lines() {
-        say(&format!("{}\n", line.trim_end()));
+        say(&format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()));
     }
     Ok(())
 }

@@ -17,9 +17,10 @@ async fn found(options: &Unlock) -> Result<(Client, Resource), Failure> {
     let client = Client::new(&options.connection.url, options.connection.token.clone())?;
     match workspace(&client, &options.workspace).await? {
         Some(workspace) => Ok((client, workspace)),
-        None => {
-            Err(Failure::Failed(format!("there is no workspace `{}`; `runs` lists those in use", options.workspace)))
-        }
+        None => Err(Failure::Failed(format!(
+            "there is no workspace `{}`; `runs` lists those in use",
+            options.workspace
+        ))),
     }
 }
 

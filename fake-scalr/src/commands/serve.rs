@@ -52,13 +52,13 @@ fn settings(options: &Serve, url: &str) -> Settings {
     let default = Settings::default();
     Settings {
         url: url.to_owned(),
-        timings: timings(options.timing, default.timings),
+        timings: timings(options.timing, &default.timings),
         tool: options.tools.first().cloned().unwrap_or(default.tool),
         ..default
     }
 }
 
-fn timings(given: Timing, default: Timings) -> Timings {
+fn timings(given: Timing, default: &Timings) -> Timings {
     Timings {
         heartbeat_ms: given.heartbeat_ms.unwrap_or(default.heartbeat_ms),
         offline_after_ms: given.offline_after_ms.unwrap_or(default.offline_after_ms),
@@ -68,6 +68,6 @@ fn timings(given: Timing, default: Timings) -> Timings {
         lease_ttl_ms: given.lease_ttl_ms.unwrap_or(default.lease_ttl_ms),
         renew_ms: given.renew_ms.unwrap_or(default.renew_ms),
         lost_after_ms: given.lost_after_ms.unwrap_or(default.lost_after_ms),
-        ..default
+        ..default.clone()
     }
 }

@@ -25,13 +25,16 @@ pub(super) async fn submit(options: Submit) -> Result<(), Failure> {
     let version = One::new("configuration-versions", json!({})).of("workspace", "workspaces", &workspace.id);
     let version: One = client.send(Method::POST, "configuration-versions", &version).await?;
     client.upload(&format!("configuration-versions/{}/upload", version.data.id), archive).await?;
-    let run = One::new("runs", json!({
-        "is-destroy": options.destroy,
-        "is-dry": options.dry,
-        "auto-apply": options.auto_apply,
-        "message": format!("submitted from {}", options.dir.display()),
-        "source": "cli",
-    }))
+    let run = One::new(
+        "runs",
+        json!({
+            "is-destroy": options.destroy,
+            "is-dry": options.dry,
+            "auto-apply": options.auto_apply,
+            "message": format!("submitted from {}", options.dir.display()),
+            "source": "cli",
+        }),
+    )
     .of("workspace", "workspaces", &workspace.id)
     .of("configuration-version", "configuration-versions", &version.data.id);
     let run: One = client.send(Method::POST, "runs", &run).await?;
@@ -109,13 +112,16 @@ async fn variables(client: &Client, workspace: &str, options: &Submit) -> Result
         if let Some(had) = had.iter().find(same) {
             client.delete(&format!("vars/{}", had.id)).await?;
         }
-        let variable = One::new("vars", json!({
-            "key": setting.key,
-            "value": setting.value,
-            "category": category,
-            "hcl": hcl,
-            "sensitive": sensitive,
-        }))
+        let variable = One::new(
+            "vars",
+            json!({
+                "key": setting.key,
+                "value": setting.value,
+                "category": category,
+                "hcl": hcl,
+                "sensitive": sensitive,
+            }),
+        )
         .of("workspace", "workspaces", workspace);
         client.send::<One>(Method::POST, "vars", &variable).await?;
     }

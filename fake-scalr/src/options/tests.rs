@@ -59,6 +59,8 @@ fn help_is_no_mistake() {
 fn a_tool_may_say_where_its_zip_is() {
     let digest = "0".repeat(64);
     let words = ["fake-scalr", "serve", "--tool", &format!("tofu@1.10.0=https://example.com/t.zip#{digest}")];
-    let Ok(Options { command: Command::Serve(serve) }) = Options::of_words(words) else { panic!("not serve") };
+    let Ok(Options { command: Command::Serve(serve), .. }) = Options::of_words(words) else {
+        panic!("not serve")
+    };
     expect![[""]].assert_debug_eq(&serve.tools);
 }

@@ -77,7 +77,9 @@ pub(super) fn shell_setting(text: &str) -> Result<Setting, String> {
 fn setting(text: &str, fits: fn(u8) -> bool) -> Result<Setting, String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     if key.is_empty() || key.starts_with(|c: char| c.is_ascii_digit() || c == '-') || !key.bytes().all(fits) {
-        return Err(format!("`{key}` is no name of a variable: expected letters, digits and '_', no digit first"));
+        return Err(format!(
+            "`{key}` is no name of a variable: expected letters, digits and '_', no digit first"
+        ));
     }
     Ok(Setting { key: key.to_owned(), value: Secret::new(value) })
 }

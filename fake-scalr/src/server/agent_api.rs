@@ -40,8 +40,8 @@ pub(super) fn done() -> axum::response::Response {
 }
 
 /// A reply that does not belong to the call: a defect of ours.
-pub(super) fn odd(reply: &Reply) -> Refused {
-    Refused::new(ErrorCode::Internal, format!("the state answered {reply:?}"))
+pub(super) fn odd() -> Refused {
+    Refused::new(ErrorCode::Internal, "the state answered another call")
 }
 
 /// 200 with the message, 204 without one.
@@ -62,11 +62,9 @@ pub(super) async fn register(
     Once(key): Once,
     Said(register): Said<Register>,
 ) -> Answer {
-    match apply(&server, bearer, key, AgentCall::Register(register))? {
-        Reply::Registered { answer, taken_over: false } => Ok(message(StatusCode::CREATED, answer)),
-        Reply::Registered { answer, taken_over: true } => Ok(message(StatusCode::OK, answer)),
-        reply => Err(odd(&reply)),
-    }
+    let reply = apply(&server, bearer, key, AgentCall::Register(register))?;
+    let Reply::Registered { answer, taken_over } = reply else { return Err(odd()) };
+    Ok(message(if taken_over { StatusCode::OK } else { StatusCode::CREATED }, answer))
 }
 
 pub(super) async fn heartbeat(
@@ -75,10 +73,10 @@ pub(super) async fn heartbeat(
     Bearer(bearer): Bearer,
     Said(beat): Said<Heartbeat>,
 ) -> Answer {
-    match apply(&server, bearer, None, AgentCall::Heartbeat { agent, beat })? {
-        Reply::Heartbeat(answer) => Ok(message(StatusCode::OK, answer)),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Heartbeat(answer) = apply(&server, bearer, None, AgentCall::Heartbeat { agent, beat })? else {
+        return Err(odd());
+    };
+    Ok(message(StatusCode::OK, answer))
 }
 
 pub(super) async fn deregister(
@@ -86,10 +84,10 @@ pub(super) async fn deregister(
     Of(agent): Of<AgentId>,
     Bearer(bearer): Bearer,
 ) -> Answer {
-    match apply(&server, bearer, None, AgentCall::Deregister { agent })? {
-        Reply::Done => Ok(nothing(StatusCode::NO_CONTENT)),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Done = apply(&server, bearer, None, AgentCall::Deregister { agent })? else {
+        return Err(odd());
+    };
+    Ok(nothing(StatusCode::NO_CONTENT))
 }
 
 pub(super) async fn acquire(
@@ -103,11 +101,10 @@ pub(super) async fn acquire(
         .wait(server.wakes(), ask.wait_ms, |left_ms| {
             let ask = Acquire { wait_ms: left_ms, ..ask.clone() };
             let call = AgentCall::Acquire { agent: agent.clone(), ask };
-            match apply(&server, bearer.clone(), key.clone(), call)? {
-                Reply::Acquired(acquired) if acquired.tasks.is_empty() => Ok(None),
-                Reply::Acquired(acquired) => Ok(Some(acquired)),
-                reply => Err(odd(&reply).0),
-            }
+            let Reply::Acquired(acquired) = apply(&server, bearer.clone(), key.clone(), call)? else {
+                return Err(odd().0);
+            };
+            Ok(if acquired.tasks.is_empty() { None } else { Some(acquired) })
         })
         .await?;
     Ok(any(found))
@@ -120,10 +117,10 @@ pub(super) async fn release(
     Once(key): Once,
     Said(release): Said<Release>,
 ) -> Answer {
-    match apply(&server, bearer, key, AgentCall::Release { task, release })? {
-        Reply::Done => Ok(done()),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Done = apply(&server, bearer, key, AgentCall::Release { task, release })? else {
+        return Err(odd());
+    };
+    Ok(done())
 }
 
 pub(super) async fn launch_events(
@@ -133,10 +130,10 @@ pub(super) async fn launch_events(
     Once(key): Once,
     Said(events): Said<LaunchEvents>,
 ) -> Answer {
-    match apply(&server, bearer, key, AgentCall::LaunchEvents { agent, events })? {
-        Reply::Done => Ok(nothing(StatusCode::ACCEPTED)),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Done = apply(&server, bearer, key, AgentCall::LaunchEvents { agent, events })? else {
+        return Err(odd());
+    };
+    Ok(nothing(StatusCode::ACCEPTED))
 }
 
 pub(super) async fn launch_failed(
@@ -146,10 +143,10 @@ pub(super) async fn launch_failed(
     Once(key): Once,
     Said(failure): Said<LaunchFailed>,
 ) -> Answer {
-    match apply(&server, bearer, key, AgentCall::LaunchFailed { task, failure })? {
-        Reply::Done => Ok(done()),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Done = apply(&server, bearer, key, AgentCall::LaunchFailed { task, failure })? else {
+        return Err(odd());
+    };
+    Ok(done())
 }
 
 pub(super) async fn worker_lost(
@@ -159,10 +156,10 @@ pub(super) async fn worker_lost(
     Once(key): Once,
     Said(loss): Said<WorkerLost>,
 ) -> Answer {
-    match apply(&server, bearer, key, AgentCall::WorkerLost { task, loss })? {
-        Reply::Done => Ok(done()),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Done = apply(&server, bearer, key, AgentCall::WorkerLost { task, loss })? else {
+        return Err(odd());
+    };
+    Ok(done())
 }
 
 pub(super) async fn messages(
@@ -174,11 +171,10 @@ pub(super) async fn messages(
     let found = server
         .wait(server.wakes(), wait_ms, |_| {
             let call = AgentCall::Messages { agent: agent.clone(), after };
-            match apply(&server, bearer.clone(), None, call)? {
-                Reply::Messages(messages) if messages.hints.is_empty() => Ok(None),
-                Reply::Messages(messages) => Ok(Some(messages)),
-                reply => Err(odd(&reply).0),
-            }
+            let Reply::Messages(messages) = apply(&server, bearer.clone(), None, call)? else {
+                return Err(odd().0);
+            };
+            Ok(if messages.hints.is_empty() { None } else { Some(messages) })
         })
         .await?;
     Ok(any(found))

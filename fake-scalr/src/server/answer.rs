@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use scalr_protocol::{
     IDEMPOTENCY_HEADER, MEDIA_TYPE,
     document::{Document, Message},
@@ -46,8 +46,7 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.0.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.0.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let later = matches!(self.0.code, ErrorCode::RateLimited | ErrorCode::Unavailable);
         let mut response = document(status, &Errors { errors: vec![self.0] });
         if later {
@@ -133,7 +132,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Of<T> {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
-        let rejected = |detail: String| Refused(ApiError::new(ErrorCode::Malformed, detail).of_parameter("path"));
+        let rejected =
+            |detail: String| Refused(ApiError::new(ErrorCode::Malformed, detail).of_parameter("path"));
         Path::from_request_parts(parts, state).await.map(|Path(value)| Self(value)).map_err(|e| {
             let text = e.body_text();
             let what = text.strip_prefix("Invalid URL: ").unwrap_or(&text);
@@ -218,22 +218,33 @@ pub(super) async fn read(request: Request, bytes_max: u64) -> Result<Bytes, Refu
 
 /// Reads a whole body within a bound, in the parts in which it came, uncopied.
 pub(super) async fn read_parts(body: Body, bytes_max: u64) -> Result<Vec<Bytes>, Refused> {
-    let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let mut body = Limited::new(body, limit);
-    let mut parts = Vec::new();
+    let (mut body, mut parts, mut bytes) = (body, Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| {
-            if e.is::<LengthLimitError>() {
-                too_large(bytes_max)
-            } else {
-                broken_off(&axum::Error::new(e))
-            }
-        })?;
-        if let Ok(part) = frame.into_data() {
-            parts.push(part);
+        let Ok(part) = frame.map_err(|e| broken_off(&e))?.into_data() else { continue };
+        bytes += part.len() as u64;
+        if bytes > bytes_max {
+            drain(body).await;
+            return Err(too_large(bytes_max).into());
         }
+        parts.push(part);
     }
     Ok(parts)
+}
+
+/// How much of an unwanted body is read all the same.
+const DRAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Reads on for a while without keeping anything: whoever still sends when the connection closes may never
+/// see why.
+pub(super) async fn drain(mut body: Body) {
+    let mut left = DRAIN_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, |part| part.len() as u64);
+        match left.checked_sub(bytes) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
 }
 
 /// Reads JSON; the refusal says what is wrong, and where.

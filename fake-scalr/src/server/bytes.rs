@@ -24,6 +24,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
+use super::answer::drain;
+
 /// How much of a file is read at once: large enough that a whole log goes out at disk speed.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -94,8 +96,7 @@ impl Store {
     pub(super) fn write_log(&self, task: &TaskId, mut offset: u64, parts: &[Bytes]) -> Result<(), ApiError> {
         let path = self.log_path(task);
         let write = || {
-            let file =
-                OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
             for part in parts {
                 file.write_all_at(part, offset)?;
                 offset += part.len() as u64;
@@ -171,6 +172,7 @@ async fn receive(path: &Path, mut body: Body, bytes_max: u64) -> Result<Stored, 
         let Ok(part) = frame.into_data() else { continue };
         bytes += part.len() as u64;
         if bytes > bytes_max {
+            drain(body).await;
             return Err(too_large(bytes_max));
         }
         hasher.update(&part);

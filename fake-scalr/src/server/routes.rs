@@ -191,7 +191,8 @@ async fn version(request: Request, next: Next) -> Response {
     if !request.uri().path().starts_with(BASE_PATH) {
         return next.run(request).await;
     }
-    let asked = request.headers().get(VERSION_HEADER).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    let asked =
+        request.headers().get(VERSION_HEADER).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     let mut response = match asked {
         // The tool's own calls know nothing of versions.
         None => next.run(request).await,

@@ -46,7 +46,12 @@ struct StateFile {
     lineage: String,
 }
 
-fn apply(server: &Server, bearer: &Token, workspace: &WorkspaceId, call: StateCall) -> Result<Reply, ApiError> {
+fn apply(
+    server: &Server,
+    bearer: &Token,
+    workspace: &WorkspaceId,
+    call: StateCall,
+) -> Result<Reply, ApiError> {
     server.apply(Command::State { bearer: bearer.clone(), workspace: workspace.clone(), call })
 }
 
@@ -75,11 +80,11 @@ pub(super) async fn any_method(
 }
 
 fn simple(reply: Reply) -> Answer {
-    match reply {
-        Reply::Done | Reply::Unlocked(_) => Ok(nothing(StatusCode::OK)),
-        Reply::Locked(info) => Ok(locked(info)),
-        reply => Err(odd(&reply)),
+    if let Reply::Locked(info) = reply {
+        return Ok(locked(info));
     }
+    let (Reply::Done | Reply::Unlocked(_)) = reply else { return Err(odd()) };
+    Ok(nothing(StatusCode::OK))
 }
 
 fn locked(info: LockInfo) -> Response {
@@ -87,17 +92,13 @@ fn locked(info: LockInfo) -> Response {
 }
 
 async fn get(server: &Server, bearer: &Token, workspace: &WorkspaceId) -> Answer {
-    match apply(server, bearer, workspace, StateCall::Get)? {
-        Reply::State(None) => Ok(nothing(StatusCode::NO_CONTENT)),
-        Reply::State(Some(state)) => {
-            let mut response = octets(server.inner.store.blob(state.sha256).await?);
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(state.bytes));
-            Ok(response)
-        }
-        reply => Err(odd(&reply)),
-    }
+    let Reply::State(state) = apply(server, bearer, workspace, StateCall::Get)? else { return Err(odd()) };
+    let Some(state) = state else { return Ok(nothing(StatusCode::NO_CONTENT)) };
+    let mut response = octets(server.inner.store.blob(state.sha256).await?);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(state.bytes));
+    Ok(response)
 }
 
 async fn post(
@@ -118,11 +119,12 @@ async fn post(
         bytes: stored.bytes,
         sha256: stored.sha256,
     });
-    match apply(server, bearer, workspace, call)? {
-        Reply::StateStored { .. } => Ok(nothing(StatusCode::OK)),
-        Reply::Locked(info) => Ok(locked(info)),
-        reply => Err(odd(&reply)),
+    let reply = apply(server, bearer, workspace, call)?;
+    if let Reply::Locked(info) = reply {
+        return Ok(locked(info));
     }
+    let Reply::StateStored { .. } = reply else { return Err(odd()) };
+    Ok(nothing(StatusCode::OK))
 }
 
 async fn read_state(server: &Server, stored: Stored) -> Result<StateFile, Refused> {

@@ -26,7 +26,10 @@ use scalr_protocol::{
 use super::{
     Server,
     agent_api::{After, any, odd},
-    answer::{Answer, Asked, Bearer, Of, Once, Refused, Said, content_type, message, nothing, octets, read_parts},
+    answer::{
+        Answer, Asked, Bearer, Of, Once, Refused, Said, content_type, drain, message, nothing, octets,
+        read_parts,
+    },
 };
 use crate::state::{AgentCall, Command, Reply, TaskCall, Token};
 
@@ -59,10 +62,10 @@ pub(super) async fn start(
     Said(start): Said<Start>,
 ) -> Answer {
     let call = AgentCall::Start { task, start };
-    match server.apply(Command::Agent { bearer, key, call })? {
-        Reply::Started(started) => Ok(message(StatusCode::OK, *started)),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Started(started) = server.apply(Command::Agent { bearer, key, call })? else {
+        return Err(odd());
+    };
+    Ok(message(StatusCode::OK, *started))
 }
 
 pub(super) async fn lease(
@@ -71,10 +74,10 @@ pub(super) async fn lease(
     Bearer(bearer): Bearer,
     Said(lease): Said<Lease>,
 ) -> Answer {
-    match apply(&server, bearer, task, TaskCall::Lease(lease))? {
-        Reply::Lease(answer) => Ok(message(StatusCode::OK, answer)),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Lease(answer) = apply(&server, bearer, task, TaskCall::Lease(lease))? else {
+        return Err(odd());
+    };
+    Ok(message(StatusCode::OK, answer))
 }
 
 pub(super) async fn signals(
@@ -85,11 +88,12 @@ pub(super) async fn signals(
 ) -> Answer {
     let found = server
         .wait(server.wakes(), wait_ms, |_| {
-            match apply(&server, bearer.clone(), task.clone(), TaskCall::Signals { after })? {
-                Reply::Signals(signals) if signals.signals.is_empty() => Ok(None),
-                Reply::Signals(signals) => Ok(Some(signals)),
-                reply => Err(odd(&reply).0),
-            }
+            let Reply::Signals(signals) =
+                apply(&server, bearer.clone(), task.clone(), TaskCall::Signals { after })?
+            else {
+                return Err(odd().0);
+            };
+            Ok(if signals.signals.is_empty() { None } else { Some(signals) })
         })
         .await?;
     Ok(any(found))
@@ -103,6 +107,10 @@ pub(super) async fn log(
 ) -> Answer {
     content_type(request.headers(), &[OCTETS])?;
     let range = content_range(request.headers())?;
+    if range.bytes() > CHUNK_BYTES_MAX {
+        drain(request.into_body()).await;
+        return Err(super::bytes::too_large(CHUNK_BYTES_MAX).into());
+    }
     let parts = read_parts(request.into_body(), CHUNK_BYTES_MAX).await?;
     let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
     if bytes != range.bytes() {
@@ -113,21 +121,22 @@ pub(super) async fn log(
     let _only = lock.lock_owned().await;
     // The bytes wait on disk behind the stored length until the state has taken them.
     let stored = server.read(|state| state.log_bytes(&task));
-    if let Some(new) = stored.and_then(|stored| stored.checked_sub(range.first)).and_then(|had| beyond(&parts, had)) {
+    if let Some(new) =
+        stored.and_then(|stored| stored.checked_sub(range.first)).and_then(|had| beyond(&parts, had))
+    {
         let (server, task) = (server.clone(), task.clone());
         let at = stored.unwrap_or_default();
         tokio::task::spawn_blocking(move || server.inner.store.write_log(&task, at, &new))
             .await
             .map_err(|e| Refused::new(ErrorCode::Internal, e.to_string()))??;
     }
-    match apply(&server, bearer, task, TaskCall::LogAppend { first: range.first, bytes })? {
-        Reply::Log { stored, .. } => Ok(with_stored(StatusCode::ACCEPTED.into_response(), stored)),
-        Reply::LogMismatch { stored } => {
-            let detail = format!("`{range}` does not follow the {stored} bytes that are stored");
-            Ok(with_stored(Refused::new(ErrorCode::RangeMismatch, detail).into_response(), stored))
-        }
-        reply => Err(odd(&reply)),
+    let reply = apply(&server, bearer, task, TaskCall::LogAppend { first: range.first, bytes })?;
+    if let Reply::LogMismatch { stored } = reply {
+        let detail = format!("`{range}` does not follow the {stored} bytes that are stored");
+        return Ok(with_stored(Refused::new(ErrorCode::RangeMismatch, detail).into_response(), stored));
     }
+    let Reply::Log { stored, .. } = reply else { return Err(odd()) };
+    Ok(with_stored(StatusCode::ACCEPTED.into_response(), stored))
 }
 
 /// What is left of the parts after the first `had` bytes; nothing is copied.
@@ -148,9 +157,7 @@ fn content_range(headers: &HeaderMap) -> Result<ContentRange, Refused> {
     let refused =
         |detail: String| Refused(ApiError::new(ErrorCode::Malformed, detail).of_parameter("content-range"));
     let value = value.ok_or_else(|| refused("send `Content-Range: bytes FIRST-LAST/*`".to_owned()))?;
-    let range = ContentRange::parse(&value).map_err(|e| refused(e.to_string()))?;
-    // Known before the body is read.
-    if range.bytes() > CHUNK_BYTES_MAX { Err(super::bytes::too_large(CHUNK_BYTES_MAX).into()) } else { Ok(range) }
+    ContentRange::parse(&value).map_err(|e| refused(e.to_string()))
 }
 
 fn with_stored(mut response: Response, stored: u64) -> Response {
@@ -173,10 +180,10 @@ pub(super) async fn blob(
     Bearer(bearer): Bearer,
 ) -> Answer {
     let kind = kind_of(&kind)?;
-    match apply(&server, bearer, task, TaskCall::BlobGet { kind })? {
-        Reply::Blob(blob) => Ok(with_digest(octets(server.inner.store.blob(blob.sha256).await?), &blob)),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Blob(blob) = apply(&server, bearer, task, TaskCall::BlobGet { kind })? else {
+        return Err(odd());
+    };
+    Ok(with_digest(octets(server.inner.store.blob(blob.sha256).await?), &blob))
 }
 
 /// Adds length and digest, so that whoever fetches can check what came.
@@ -203,20 +210,18 @@ pub(super) async fn put_blob(
     })?;
     let stored = server.inner.store.take(request.into_body(), BLOB_BYTES_MAX, Some(expected)).await?;
     let blob = BlobRef { kind, bytes: stored.bytes, sha256: stored.sha256 };
-    match apply(&server, bearer, task, TaskCall::BlobPut(blob))? {
-        Reply::BlobStored { created: true } => Ok(nothing(StatusCode::CREATED)),
-        Reply::BlobStored { created: false } => Ok(nothing(StatusCode::NO_CONTENT)),
-        reply => Err(odd(&reply)),
-    }
+    let reply = apply(&server, bearer, task, TaskCall::BlobPut(blob))?;
+    let Reply::BlobStored { created } = reply else { return Err(odd()) };
+    Ok(nothing(if created { StatusCode::CREATED } else { StatusCode::NO_CONTENT }))
 }
 
 /// The digest that a sender claims, if he claims one.
 pub(super) fn content_digest(headers: &HeaderMap) -> Result<Option<Digest>, Refused> {
     let Some(value) = headers.get(DIGEST_HEADER) else { return Ok(None) };
     let digest = Digest::from_header(&String::from_utf8_lossy(value.as_bytes()));
-    digest.map(Some).map_err(|e| {
-        Refused(ApiError::new(ErrorCode::Malformed, e.to_string()).of_parameter(DIGEST_HEADER))
-    })
+    digest
+        .map(Some)
+        .map_err(|e| Refused(ApiError::new(ErrorCode::Malformed, e.to_string()).of_parameter(DIGEST_HEADER)))
 }
 
 pub(super) async fn finish(
@@ -226,19 +231,16 @@ pub(super) async fn finish(
     Said(finish): Said<Finish>,
 ) -> Answer {
     let log = finish.log;
-    match apply(&server, bearer, task.clone(), TaskCall::Finish(finish))? {
-        Reply::Finished(finished) => {
-            let status = match finished {
-                Finished::Whole => StatusCode::OK,
-                Finished::LogIncomplete { .. } | Finished::Late { .. } => StatusCode::ACCEPTED,
-            };
-            if finished == Finished::Whole {
-                check_log(&server, task, log.bytes, log.sha256);
-            }
-            Ok(message(status, finished))
+    let reply = apply(&server, bearer, task.clone(), TaskCall::Finish(finish))?;
+    let Reply::Finished(finished) = reply else { return Err(odd()) };
+    let status = match finished {
+        Finished::Whole => {
+            check_log(&server, task, log.bytes, log.sha256);
+            StatusCode::OK
         }
-        reply => Err(odd(&reply)),
-    }
+        Finished::LogIncomplete { .. } | Finished::Late { .. } => StatusCode::ACCEPTED,
+    };
+    Ok(message(status, finished))
 }
 
 /// The outcome stands whatever the log is; one that differs is a defect of somebody's, and is said aloud.

@@ -51,7 +51,7 @@ fn packs_everything_but_history_and_what_init_makes() {
     ]);
     fs::set_permissions(dir.path().join("script.sh"), PermissionsExt::from_mode(0o700)).unwrap();
     symlink("../modules/a/a.tf", dir.path().join("modules/link.tf")).unwrap();
-    expect![[r#"
+    expect![[r"
         644 .terraform.lock.hcl (4)
         644 main.tf (1)
         755 modules (0)
@@ -59,7 +59,7 @@ fn packs_everything_but_history_and_what_init_makes() {
         644 modules/a/a.tf (2)
         777 modules/link.tf -> ../modules/a/a.tf
         755 script.sh (9)
-    "#]]
+    "]]
     .assert_eq(&listed(pack(dir.path(), "").unwrap()));
 }
 
@@ -76,12 +76,16 @@ fn a_folder_without_a_configuration_is_refused() {
     refused(
         &dir,
         "",
-        &expect!["`DIR/` holds no *.tf or *.tf.json file; name the folder that holds the configuration, or its --working-directory"],
+        &expect![
+            "`DIR/` holds no *.tf or *.tf.json file; name the folder that holds the configuration, or its --working-directory"
+        ],
     );
     refused(
         &dir,
         "dead",
-        &expect!["`DIR/dead` holds no *.tf or *.tf.json file; name the folder that holds the configuration, or its --working-directory"],
+        &expect![
+            "`DIR/dead` holds no *.tf or *.tf.json file; name the folder that holds the configuration, or its --working-directory"
+        ],
     );
     assert!(pack(dir.path(), "live").is_ok());
 }
@@ -94,7 +98,8 @@ fn a_missing_folder_and_a_file_are_refused() {
         error.replace(&dir.path().display().to_string(), "DIR")
     };
     expect!["`DIR/no` is no folder: No such file or directory (os error 2); name the folder that holds the configuration"].assert_eq(&refusal("no"));
-    expect!["`DIR/main.tf` is no folder: it is a file; name the folder that holds the configuration"].assert_eq(&refusal("main.tf"));
+    expect!["`DIR/main.tf` is no folder: it is a file; name the folder that holds the configuration"]
+        .assert_eq(&refusal("main.tf"));
 }
 
 #[test]

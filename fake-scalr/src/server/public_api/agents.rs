@@ -97,7 +97,11 @@ pub(in crate::server) async fn pools(
     Ok(many(all, &listing))
 }
 
-fn the_pool(server: &Server, bearer: &crate::state::Token, id: &AgentPoolId) -> Result<Resource, super::Refused> {
+fn the_pool(
+    server: &Server,
+    bearer: &crate::state::Token,
+    id: &AgentPoolId,
+) -> Result<Resource, super::Refused> {
     let view = server.read_as(bearer, crate::state::State::agent_pool)?;
     if view.id == *id { Ok(pool(&view)) } else { Err(missing("agent pool", id)) }
 }
@@ -130,15 +134,12 @@ pub(in crate::server) async fn create_token(
 ) -> Answer {
     the_pool(&server, &bearer, &id)?;
     let description = sent.attributes.description;
-    match server.change(&bearer, key, PublicCall::CreatePoolToken { description })? {
-        Reply::PoolToken { id, text } => {
-            let all = server.read(crate::state::State::pool_tokens);
-            let view = all.iter().find(|view| view.id == id).ok_or_else(|| missing("access token", &id))?;
-            // The only time that it is shown.
-            Ok(one(StatusCode::CREATED, token(view, Some(text.expose()))))
-        }
-        reply => Err(odd(&reply)),
-    }
+    let reply = server.change(&bearer, key, PublicCall::CreatePoolToken { description })?;
+    let Reply::PoolToken { id, text } = reply else { return Err(odd()) };
+    let all = server.read(crate::state::State::pool_tokens);
+    let view = all.iter().find(|view| view.id == id).ok_or_else(|| missing("access token", &id))?;
+    // The only time that it is shown.
+    Ok(one(StatusCode::CREATED, token(view, Some(text.expose()))))
 }
 
 pub(in crate::server) async fn revoke_token(
@@ -148,8 +149,8 @@ pub(in crate::server) async fn revoke_token(
     Once(key): Once,
 ) -> Answer {
     let token = PoolTokenId::new(&id);
-    match server.change(&bearer, key, PublicCall::RevokePoolToken { token })? {
-        Reply::Done => Ok(nothing(StatusCode::NO_CONTENT)),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Done = server.change(&bearer, key, PublicCall::RevokePoolToken { token })? else {
+        return Err(odd());
+    };
+    Ok(nothing(StatusCode::NO_CONTENT))
 }

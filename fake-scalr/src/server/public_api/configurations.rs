@@ -52,7 +52,7 @@ fn resource(view: &ConfigurationVersionView) -> Resource {
 }
 
 fn shown(server: &Server, reply: &Reply, status: StatusCode) -> Answer {
-    let Reply::ConfigurationVersion(id) = reply else { return Err(odd(reply)) };
+    let Reply::ConfigurationVersion(id) = reply else { return Err(odd()) };
     let view = server.read(|state| state.configuration_version(id));
     Ok(one(status, resource(&view.ok_or_else(|| missing("configuration version", id))?)))
 }

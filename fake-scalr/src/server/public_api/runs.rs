@@ -119,7 +119,7 @@ pub(in crate::server) fn resource(view: &RunView, state: &Scalr) -> Resource {
 }
 
 fn shown(server: &Server, reply: &Reply, status: StatusCode) -> Answer {
-    let Reply::Run(id) = reply else { return Err(odd(reply)) };
+    let Reply::Run(id) = reply else { return Err(odd()) };
     let resource = server.read(|state| state.run(id).map(|view| resource(&view, state)));
     Ok(one(status, resource.ok_or_else(|| missing("run", id))?))
 }

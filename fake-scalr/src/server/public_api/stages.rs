@@ -64,9 +64,11 @@ fn resource(kind: &str, view: &StageView) -> Resource {
         "output-bytes": view.log_bytes,
         "blobs": view.blobs,
     });
-    Resource::new(kind, &view.id, attributes)
-        .with("run", "runs", Some(&view.run))
-        .with("agent-task", "agent-tasks", view.task.as_ref())
+    Resource::new(kind, &view.id, attributes).with("run", "runs", Some(&view.run)).with(
+        "agent-task",
+        "agent-tasks",
+        view.task.as_ref(),
+    )
 }
 
 pub(in crate::server) async fn plan(

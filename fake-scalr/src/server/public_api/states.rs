@@ -46,7 +46,11 @@ pub(in crate::server) async fn list(
     Ok(many(all, &listing))
 }
 
-fn found(server: &Server, bearer: &crate::state::Token, id: &str) -> Result<(WorkspaceId, StateRef), super::Refused> {
+fn found(
+    server: &Server,
+    bearer: &crate::state::Token,
+    id: &str,
+) -> Result<(WorkspaceId, StateRef), super::Refused> {
     let id = StateVersionId::new(id);
     let found = server.read_as(bearer, |state| state.state_version(&id))?;
     found.ok_or_else(|| missing("state version", &id))

@@ -89,13 +89,10 @@ pub(in crate::server) async fn create(
 ) -> Answer {
     let workspace = sent.workspace()?;
     let variable = sent.0.attributes.variable()?;
-    match server.change(&bearer, key, PublicCall::CreateVariable { workspace, variable })? {
-        Reply::Variable(id) => {
-            let view = server.read(|state| state.variable(&id)).ok_or_else(|| missing("variable", &id))?;
-            Ok(one(StatusCode::CREATED, resource(&view)))
-        }
-        reply => Err(odd(&reply)),
-    }
+    let reply = server.change(&bearer, key, PublicCall::CreateVariable { workspace, variable })?;
+    let Reply::Variable(id) = reply else { return Err(odd()) };
+    let view = server.read(|state| state.variable(&id)).ok_or_else(|| missing("variable", &id))?;
+    Ok(one(StatusCode::CREATED, resource(&view)))
 }
 
 pub(in crate::server) async fn delete(
@@ -105,8 +102,8 @@ pub(in crate::server) async fn delete(
     Once(key): Once,
 ) -> Answer {
     let variable = VariableId::new(&id);
-    match server.change(&bearer, key, PublicCall::DeleteVariable { variable })? {
-        Reply::Done => Ok(nothing(StatusCode::NO_CONTENT)),
-        reply => Err(odd(&reply)),
-    }
+    let Reply::Done = server.change(&bearer, key, PublicCall::DeleteVariable { variable })? else {
+        return Err(odd());
+    };
+    Ok(nothing(StatusCode::NO_CONTENT))
 }

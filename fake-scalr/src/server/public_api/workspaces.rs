@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    extract::State,
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use scalr_protocol::{
     error::{ApiError, ErrorCode},
     id::WorkspaceId,
@@ -20,7 +17,7 @@ use crate::{
     server::{
         Server,
         agent_api::odd,
-        answer::{Answer, Asked, Bearer, Of, Once, Plain, Refused, document},
+        answer::{Answer, Asked, Bearer, Of, Once, Plain, document},
     },
     state::{
         PublicCall, Reply,
@@ -126,7 +123,7 @@ fn holder(holder: &LockHolder) -> Value {
 }
 
 fn shown(server: &Server, reply: &Reply, status: StatusCode) -> Answer {
-    let Reply::Workspace(id) = reply else { return Err(odd(reply)) };
+    let Reply::Workspace(id) = reply else { return Err(odd()) };
     let view = server.read(|state| state.workspace(id)).ok_or_else(|| missing("workspace", id))?;
     Ok(one(status, resource(&view)))
 }
@@ -153,9 +150,10 @@ pub(in crate::server) async fn create(
     Sent(sent): Sent<WorkspaceAttributes>,
 ) -> Answer {
     let default = server.read_as(&bearer, |state| state.settings().tool.clone())?;
-    let name = sent.attributes.name.clone().ok_or_else(|| {
-        ApiError::new(ErrorCode::Invalid, "name the workspace").at("/data/attributes/name")
-    })?;
+    let name =
+        sent.attributes.name.clone().ok_or_else(|| {
+            ApiError::new(ErrorCode::Invalid, "name the workspace").at("/data/attributes/name")
+        })?;
     let settings = sent.attributes.change(&server, &default)?;
     let reply = server.change(&bearer, key, PublicCall::CreateWorkspace { name, settings })?;
     shown(&server, &reply, StatusCode::CREATED)
@@ -223,10 +221,7 @@ pub(in crate::server) async fn force_unlock(
     Bearer(bearer): Bearer,
     Once(key): Once,
 ) -> Answer {
-    match server.change(&bearer, key, PublicCall::ForceUnlockState { workspace })? {
-        Reply::Unlocked(had) => {
-            Ok(document(StatusCode::OK, &json!({"meta": {"state-lock": had.as_ref().map(holder)}})))
-        }
-        reply => Err::<_, Refused>(odd(&reply)),
-    }
+    let reply = server.change(&bearer, key, PublicCall::ForceUnlockState { workspace })?;
+    let Reply::Unlocked(had) = reply else { return Err(odd()) };
+    Ok(document(StatusCode::OK, &json!({"meta": {"state-lock": had.as_ref().map(holder)}})))
 }
