@@ -43,7 +43,8 @@ pub(super) struct Agent {
     /// As it last said; whether it is offline is known here.
     pub(super) status: AgentStatus,
     pub(super) error_message: Option<String>,
-    pub(super) slots: u32,
+    /// None before the first heartbeat.
+    pub(super) slots: Option<u32>,
     pub(super) is_draining: bool,
     pub(super) is_offline: bool,
     /// When it will be offline, or forgotten.
@@ -86,7 +87,7 @@ impl State {
             let before = (agent.status, agent.is_offline, agent.is_draining, agent.slots);
             agent.status = beat.status;
             agent.error_message.clone_from(&beat.error_message);
-            agent.slots = beat.slots;
+            agent.slots = Some(beat.slots);
             agent.is_draining = beat.draining;
             agent.is_offline = false;
             agent.due_ms = due_ms;

@@ -164,7 +164,7 @@ impl State {
             os: agent.os.clone(),
             driver: agent.driver.clone(),
             capacity: agent.capacity,
-            slots: agent.slots,
+            slots: agent.slots.unwrap_or(0),
             is_draining: agent.is_draining,
             unlaunched: self.unlaunched.get(id).copied().unwrap_or(0),
             last_seen_at: agent.last_seen_at,

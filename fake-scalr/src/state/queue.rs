@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Now, Reply, State, Token, agents::Waiter, tasks::Phase};
 
+/// As many tasks one acquire may bring, the agents' own look-ahead: who wants more asks again.
+const GRANTS_MAX: usize = 1_000;
+
 /// A task's place in the queue: the higher priority first, then the older. It keeps it whatever happens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Place {
@@ -64,6 +67,7 @@ impl State {
             ));
         }
         let room = usize::try_from(u64::from(ask.slots) + u64::from(ask.ahead)).unwrap_or(usize::MAX);
+        let room = room.min(GRANTS_MAX);
         let picked = self.pick(now, id, &ask.actions, room);
         if picked.is_empty() && ask.slots > 0 && ask.wait_ms > 0 {
             // Not a fact that must survive: neither journaled nor counted as a change.

@@ -3,7 +3,7 @@
 
 use scalr_protocol::{
     agent::{LaunchFailed, LaunchFailure, WorkerLoss, WorkerLost},
-    id::RunId,
+    id::{RunId, TaskId},
     task::{Finish, Outcome},
 };
 
@@ -92,18 +92,19 @@ fn with_detail(class: &str, detail: &str) -> String {
 
 impl State {
     /// Who held a lost task, when he was last seen, and what is known of his end.
-    pub(super) fn reason_of_loss(&self, task: &Task) -> String {
+    pub(super) fn reason_of_loss(&self, id: &TaskId, task: &Task) -> String {
         let action = task.action.as_str();
         let (worker, last_seen_at) = match &task.claim {
             Some(claim) => (claim.worker.as_str(), format!("{:.0}", claim.last_seen_at)),
             None => ("nobody", String::new()),
         };
         let evidence = task.loss.as_ref().map(|loss| format!("; {loss}")).unwrap_or_default();
-        let lock =
-            match &self.workspaces.get(&task.workspace).and_then(|workspace| workspace.state.lock.as_ref()) {
-                Some(_) => "; the lock of its state was not touched",
-                None => "",
-            };
+        let workspace = self.workspaces.get(&task.workspace);
+        let lock = workspace.and_then(|workspace| workspace.state.lock.as_ref());
+        let lock = match lock.filter(|lock| lock.task.as_ref() == Some(id)) {
+            Some(_) => "; it still holds the lock of the state",
+            None => "",
+        };
         format!(
             "the {action} was lost: worker {worker} held it and was last seen at {last_seen_at}{evidence}{lock}"
         )
@@ -200,7 +201,7 @@ impl State {
         };
         if online.iter().all(|agent| agent.is_draining) {
             format!("queued: {count}, none takes more work")
-        } else if online.iter().any(|agent| agent.slots > 0 && !agent.is_draining) {
+        } else if online.iter().any(|agent| agent.slots != Some(0) && !agent.is_draining) {
             format!("queued: {count}, not asked for yet")
         } else {
             format!("queued: {count}, none has a free slot")

@@ -90,7 +90,7 @@ impl State {
             capacity: register.capacity,
             status: AgentStatus::Idle,
             error_message: None,
-            slots: 0,
+            slots: None,
             is_draining: false,
             is_offline: false,
             due_ms: now.ms + self.settings.timings.offline_after_ms,

@@ -220,7 +220,7 @@ impl State {
                 self.end_run(now, &run, RunStatus::Errored, Some(message));
             }
             End::Lost => {
-                let message = self.reason_of_loss(task);
+                let message = self.reason_of_loss(id, task);
                 self.end_run(now, &run, RunStatus::Errored, Some(message));
             }
             End::Finished(Outcome::Failed | Outcome::Errored) => {

@@ -144,7 +144,7 @@ impl Task {
     }
 
     /// When something happens to it by itself.
-    fn due_ms(&self) -> Option<u64> {
+    pub(super) fn due_ms(&self) -> Option<u64> {
         match &self.phase {
             Phase::Queued { adopt_until_ms } => {
                 let avoid_until_ms = self.avoid.as_ref().map(|(_, until_ms)| *until_ms);
