@@ -135,3 +135,6 @@ fn oom_kills() -> Option<u64> {
     let events = fs::read_to_string(events).ok()?;
     events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -311,3 +311,6 @@ async fn reach(path: &Path, wait_ms: u64) -> Result<UnixStream, LinkError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,3 +204,6 @@ impl SpoolReader {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests;

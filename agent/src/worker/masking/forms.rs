@@ -124,9 +124,9 @@ fn is_unreserved(byte: u8) -> bool {
 fn encode(bytes: &[u8], is_kept: impl Fn(u8) -> bool, escape: impl Fn(&mut String, u8)) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len()), |mut text, byte| {
         if is_kept(*byte) {
-            text.push(char::from(*byte))
+            text.push(char::from(*byte));
         } else {
-            escape(&mut text, *byte)
+            escape(&mut text, *byte);
         }
         text
     })
