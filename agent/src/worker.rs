@@ -106,7 +106,7 @@ fn task_options(args: &WorkerArgs) -> TaskOptions {
     }
 }
 
-fn work_options(args: &WorkerArgs, url: Url, private: &Path, client: reqwest::Client) -> WorkOptions {
+fn work_options(args: &WorkerArgs, url: Url, private: &Path, client: connect::Client) -> WorkOptions {
     let data = &args.task.data_dir;
     let cache = args.task.cache_dir.as_ref().unwrap_or(data);
     let paths = match &args.run_dir {

@@ -5,7 +5,8 @@
 use std::{fs::File, time::Duration};
 
 use bytes::Bytes;
-use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+pub use reqwest::Method;
+use reqwest::{RequestBuilder, Response, StatusCode, header};
 use scalr_protocol::{
     MEDIA_TYPE,
     error::{ApiError, Errors},

@@ -8,6 +8,8 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use reqwest::Certificate;
+/// An HTTP client, by the name under which the wiring hands it on.
+pub use reqwest::Client;
 use scalr_protocol::secret::Secret;
 use serde::Deserialize;
 use url::Url;
@@ -31,13 +33,13 @@ const NO_CLIENT: &str =
 /// Redirects are not followed: a token must not go where a server's answer points. Roots given as
 /// `ca_cert` (a file, or PEM as base64) replace the system's. Where neither are had, as in an image without
 /// any, plain HTTP still works.
-pub fn client(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<reqwest::Client> {
+pub fn client(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<Client> {
     let builder = builder(url, ca_cert)?.redirect(reqwest::redirect::Policy::none());
     builder.build().context(NO_CLIENT)
 }
 
 /// The HTTP client that downloads tools: it carries no token, so it may follow redirects.
-pub fn download_client(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<reqwest::Client> {
+pub fn download_client(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<Client> {
     let builder = builder(url, ca_cert)?
         .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
         .read_timeout(Duration::from_millis(SILENCE_MS_MAX))
@@ -46,7 +48,7 @@ pub fn download_client(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<reqwe
 }
 
 fn builder(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<reqwest::ClientBuilder> {
-    let builder = reqwest::Client::builder()
+    let builder = Client::builder()
         .user_agent(concat!("scalr-agent/", env!("CARGO_PKG_VERSION")))
         // One call, one try: reqwest would repeat some by itself.
         .retry(reqwest::retry::never())

@@ -43,6 +43,7 @@ use super::{
     uploads::bytes_max,
     variables::Variables,
 };
+use crate::scalr::connect::Client;
 
 /// How long the runner has when it is told to stop and not how long: Kubernetes' own default grace.
 const GRACE_MS: u64 = 30_000;
@@ -63,7 +64,7 @@ pub struct WorkOptions {
     /// Programs by tool.
     pub tool_paths: BTreeMap<String, PathBuf>,
     /// What downloads tools.
-    pub client: reqwest::Client,
+    pub client: Client,
     /// What the run's environment takes over from this process's.
     pub inherited: BTreeMap<String, String>,
 }

@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use reqwest::Method;
 use scalr_protocol::task::VariableCategory;
 use serde_json::{Value, json};
 
 use super::{Failure, follow, list, pack::pack, say};
 use crate::{
-    client::Client,
+    client::{Client, Method},
     options::{Setting, Submit},
     resource::{One, Resource},
 };
