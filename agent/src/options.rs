@@ -107,7 +107,8 @@ pub struct TaskArgs {
     /// Folder for binaries, providers and modules that runs share; by default the data folder
     #[arg(long, env = "SCALR_AGENT_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Program to use for a tool that is neither cached nor offered for download, as NAME=PATH; may be repeated
+    /// Program to use for a tool that is neither cached nor offered for download, as NAME=PATH; may be
+    /// repeated
     #[arg(long = "tool-path", env = "SCALR_AGENT_TOOL_PATHS", value_delimiter = ',', value_parser = tool_path)]
     pub tool_paths: Vec<ToolPath>,
     /// How long a tool that was interrupted may take to stop, before it is killed
@@ -178,8 +179,8 @@ pub struct WorkerArgs {
     /// Socket of the runner
     #[arg(long, env = "SCALR_AGENT_RUNNER_SOCKET", default_value = "/run/scalr-agent/runner.sock")]
     pub socket: PathBuf,
-    /// Folder of the run, the same for worker and runner; by default as in a pod: `run` in the data folder for the
-    /// worker, and for the runner where the chart mounts its parts
+    /// Folder of the run, the same for worker and runner; by default as in a pod: `run` in the data folder
+    /// for the worker, and for the runner where the chart mounts its parts
     #[arg(long, env = "SCALR_AGENT_RUN_DIR")]
     pub run_dir: Option<PathBuf>,
     /// How long to wait for the runner to come up

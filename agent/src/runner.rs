@@ -50,8 +50,8 @@ pub struct Options {
 
 /// Serves one worker to its end: listens, takes one connection, removes the socket, runs what it is told.
 ///
-/// Exits 0 when the worker said goodbye, or was lost or never came before a stop, with nothing running; 1 when
-/// it was lost in mid-command, or what it said made no sense.
+/// Exits 0 when the worker said goodbye, or was lost or never came before a stop, with nothing running; 1
+/// when it was lost in mid-command, or what it said made no sense.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     descendants::adopt().context("failed to become the parent of orphans")?;
     // Before the first command: a child that ends unseen would be waited for in vain. As process 1 we would

@@ -52,8 +52,8 @@ use crate::{
     scalr::{HttpScalr, connect},
 };
 
-/// How many orders and reports may wait between shell and workbench. Orders are at most one for each answer of
-/// the console's and a few for each stage, so the shell never waits for a workbench that waits for it.
+/// How many orders and reports may wait between shell and workbench. Orders are at most one for each answer
+/// of the console's and a few for each stage, so the shell never waits for a workbench that waits for it.
 const ORDERS_MAX: usize = 1_024;
 const REPORTS_MAX: usize = 64;
 

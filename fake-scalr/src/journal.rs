@@ -1,7 +1,7 @@
 //! What survives a kill: an append-only file of what happened, after a snapshot of what was.
 //!
-//! One record a line: length and CRC-32 of its JSON, both as eight hexadecimal digits, then the JSON. A record
-//! is written with one `write(2)` before its answer leaves, so a killed process loses nothing that it
+//! One record a line: length and CRC-32 of its JSON, both as eight hexadecimal digits, then the JSON. A
+//! record is written with one `write(2)` before its answer leaves, so a killed process loses nothing that it
 //! acknowledged. (A machine that loses power may: nothing is synced but snapshots.)
 //!
 //! It must never guess: a last line that was torn is cut, since nobody was answered for it; a bad line

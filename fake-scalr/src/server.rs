@@ -1,7 +1,7 @@
 //! The Scalr as a server: one owner of the pure state, and the routes round it.
 //!
-//! Every change goes one way: a handler makes a command, [`Server::apply`] stamps it, applies it, journals it,
-//! and only then is it answered. Who waits for something watches a counter and asks again. It must never
+//! Every change goes one way: a handler makes a command, [`Server::apply`] stamps it, applies it, journals
+//! it, and only then is it answered. Who waits for something watches a counter and asks again. It must never
 //! hold the state's lock over an await, and never answer what is not in the journal.
 
 #![expect(
@@ -129,8 +129,8 @@ impl Server {
         Self::open(settings, Vec::new(), None)
     }
 
-    /// A server that keeps everything in a folder, and goes on from what it holds. Of the tools it tells where
-    /// their zips are.
+    /// A server that keeps everything in a folder, and goes on from what it holds. Of the tools it tells
+    /// where their zips are.
     pub fn open(settings: Settings, tools: Vec<Tool>, data_dir: Option<&Path>) -> Result<Self, ServerError> {
         let (mut state, mut now_ms, mut journal) = (State::new(settings.clone()), 0, None);
         if let Some(dir) = data_dir {

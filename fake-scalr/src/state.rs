@@ -4,9 +4,9 @@
 //! journal's replay as in a simulation. It must never do IO, read a clock or throw dice, and it holds no
 //! bytes of logs, blobs, configurations or states: only offsets, lengths and digests.
 //!
-//! In reading order: `command` is what can be asked, `tokens` who may ask it, `agents`, `queue` and `tasks` what
-//! happens before a start, `start` and `execution` what happens from then on, `runs` and `workspaces` the
-//! public side, `locks` a workspace's state, `views`, `getters` and `reasons` what may be read.
+//! In reading order: `command` is what can be asked, `tokens` who may ask it, `agents`, `queue` and `tasks`
+//! what happens before a start, `start` and `execution` what happens from then on, `runs` and `workspaces`
+//! the public side, `locks` a workspace's state, `views`, `getters` and `reasons` what may be read.
 #![expect(
     clippy::result_large_err,
     reason = "an answer is as large as a refusal, and both go straight to the caller"

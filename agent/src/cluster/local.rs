@@ -1,12 +1,12 @@
 //! Jobs as folders and processes of this machine, for laptops and tests.
 //!
-//! A Job is a folder that appears by one rename, so that making it is idempotent over controllers and restarts. A keeper
-//! process of ours starts its worker and runner, reaps them and writes how they ended; locks prove who lives. Workers
-//! outlive the controller.
+//! A Job is a folder that appears by one rename, so that making it is idempotent over controllers and
+//! restarts. A keeper process of ours starts its worker and runner, reaps them and writes how they ended;
+//! locks prove who lives. Workers outlive the controller.
 //!
-//! It claims no isolation: user code runs as the user whom the agent runs as, sees his files and could signal his
-//! processes. And it never reports an end without proof: an exit that the keeper wrote after all of it was gone, or locks that
-//! nobody holds any more.
+//! It claims no isolation: user code runs as the user whom the agent runs as, sees his files and could signal
+//! his processes. And it never reports an end without proof: an exit that the keeper wrote after all of it
+//! was gone, or locks that nobody holds any more.
 
 mod eyes;
 mod folder;
@@ -51,8 +51,8 @@ use crate::clock::BootClock;
 /// How long a Job's name may be: that of a Kubernetes Job.
 const NAME_BYTES_MAX: usize = 63;
 
-/// Jobs as folders and processes of this machine. Clones are the same cluster; the last one that is dropped ends its watches, and
-/// no Job.
+/// Jobs as folders and processes of this machine. Clones are the same cluster; the last one that is dropped
+/// ends its watches, and no Job.
 #[derive(Clone, Debug)]
 pub struct LocalCluster {
     shared: Arc<Shared>,
@@ -236,7 +236,8 @@ impl Shared {
         })
     }
 
-    /// Starts a keeper that has the lock from its first moment on: there is no time in which the Job seems dead.
+    /// Starts a keeper that has the lock from its first moment on: there is no time in which the Job seems
+    /// dead.
     fn start_keeper(&self, folder: &Folder, lock: fs::File) -> io::Result<Child> {
         let [program, arguments @ ..] = &self.options.keeper_command[..] else {
             return Err(io::ErrorKind::NotFound.into());

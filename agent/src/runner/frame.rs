@@ -37,8 +37,8 @@ const ERROR: u8 = 0x85;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CommandKind {
-    /// An `IaC` tool. It gets one SIGINT in its life, its leader process only, and never a SIGTERM: for Terraform
-    /// that is the second interrupt, and state is lost.
+    /// An `IaC` tool. It gets one SIGINT in its life, its leader process only, and never a SIGTERM: for
+    /// Terraform that is the second interrupt, and state is lost.
     Tool,
     /// A hook of the user: signals go to its process group.
     Hook,
@@ -312,8 +312,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Where the next read goes, to be appended to. With one read at a time, and all frames taken between two,
-    /// it never holds more than one frame and one read.
+    /// Where the next read goes, to be appended to. With one read at a time, and all frames taken between
+    /// two, it never holds more than one frame and one read.
     pub fn room(&mut self) -> &mut Vec<u8> {
         self.buffer.reserve(OUTPUT_BYTES_MAX);
         &mut self.buffer

@@ -48,9 +48,9 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// longer folder is not announced; they then use `/tmp`.
 const TMPDIR_BYTES_MAX: usize = 64;
 
-/// How the `http` backend tries again: pauses of 1, 2, 4, 8, 16 and then 30 s, four and a half minutes in all.
-/// So an outage of minutes interrupts nobody, and a stop (ten minutes, or the pod's six) still sees the end of
-/// it, with the state saved as `errored.tfstate`.
+/// How the `http` backend tries again: pauses of 1, 2, 4, 8, 16 and then 30 s, four and a half minutes in
+/// all. So an outage of minutes interrupts nobody, and a stop (ten minutes, or the pod's six) still sees the
+/// end of it, with the state saved as `errored.tfstate`.
 const STATE_RETRIES: [(&str, &str); 3] =
     [("TF_HTTP_RETRY_MAX", "13"), ("TF_HTTP_RETRY_WAIT_MIN", "1"), ("TF_HTTP_RETRY_WAIT_MAX", "30")];
 

@@ -14,11 +14,12 @@
 //!   belong to the neighbours too, stay. Inside a longer text only from 8 bytes on.
 //!
 //! Where secrets overlap, the leftmost is masked and of those the longest; what another had beyond it stays,
-//! and is never a whole secret. A secret that holds asterisks may be completed by a mask. A secret that a program
-//! splits, reverses or encodes otherwise is not found: masking guards against accidents, not against user code.
+//! and is never a whole secret. A secret that holds asterisks may be completed by a mask. A secret that a
+//! program splits, reverses or encodes otherwise is not found: masking guards against accidents, not against
+//! user code.
 //!
-//! Never holds back more than what could still become a secret, so that a prompt without a line end is seen at
-//! once.
+//! Never holds back more than what could still become a secret, so that a prompt without a line end is seen
+//! at once.
 
 mod forms;
 

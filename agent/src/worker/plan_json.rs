@@ -15,8 +15,8 @@ use serde::{
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-/// The longest text that is taken: a value of a resource may be a large file, a name never is. What is skipped
-/// is skipped without memory, but only the parser knows which it is.
+/// The longest text that is taken: a value of a resource may be a large file, a name never is. What is
+/// skipped is skipped without memory, but only the parser knows which it is.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
 
 /// Why a plan can't be counted.

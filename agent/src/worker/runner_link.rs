@@ -161,8 +161,8 @@ impl RunnerLink {
         Ok((Self { writer, hello, last_id: NONE, running }, events))
     }
 
-    /// What the runner said of itself. Its paths come from the user's image: they are good for the environment
-    /// of commands in that image and for nothing else.
+    /// What the runner said of itself. Its paths come from the user's image: they are good for the
+    /// environment of commands in that image and for nothing else.
     pub fn hello(&self) -> &Hello {
         &self.hello
     }
@@ -183,8 +183,9 @@ impl RunnerLink {
         Ok(id)
     }
 
-    /// Signals the command as its kind has it. A tool is interrupted once, whatever is asked, and never gets a
-    /// SIGTERM; a command that has ended gets nothing. From here on its output no longer waits for the worker.
+    /// Signals the command as its kind has it. A tool is interrupted once, whatever is asked, and never gets
+    /// a SIGTERM; a command that has ended gets nothing. From here on its output no longer waits for the
+    /// worker.
     pub async fn signal(&mut self, id: u64, signal: Signal) -> Result<(), LinkError> {
         self.tell(ToRunner::Signal { id, signal }).await
     }

@@ -1,12 +1,12 @@
 //! The console on disk, masked, from its first byte to its last, until Scalr has it.
 //!
 //! Never holds more than its bound beyond what was acknowledged: it takes no more then, and the worker slows
-//! the tool by not reading. Only once a stop has begun, when nothing may slow the tool, bytes are dropped, and
-//! a line in their place says how many.
+//! the tool by not reading. Only once a stop has begun, when nothing may slow the tool, bytes are dropped,
+//! and a line in their place says how many.
 //!
 //! Its calls are plain blocking ones: a write of at most one frame goes to the page cache in microseconds,
-//! less than handing it to another thread costs. It is a buffer, not a record: nothing is synced, since a worker
-//! that dies takes its console's end with it by design.
+//! less than handing it to another thread costs. It is a buffer, not a record: nothing is synced, since a
+//! worker that dies takes its console's end with it by design.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -123,8 +123,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Scalr has the first `bytes` bytes. Less than before is taken back only as far as bytes are kept, which is
-    /// what [`SpoolReader::read`] will say.
+    /// Scalr has the first `bytes` bytes. Less than before is taken back only as far as bytes are kept, which
+    /// is what [`SpoolReader::read`] will say.
     pub fn acknowledge(&mut self, bytes: u64) {
         let before = self.acknowledged.saturating_sub(KEPT_BYTES) / PUNCH_BYTES;
         self.acknowledged = self.acknowledged.max(bytes.min(self.bytes));

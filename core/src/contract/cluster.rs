@@ -1,7 +1,7 @@
 //! What every cluster must do for a controller.
 //!
-//! Each function is one clause. It takes a fresh [`Bench`], drives the seam, and panics with what was expected
-//! where an implementation differs. A clause that waits does so on a watch; its caller bounds it.
+//! Each function is one clause. It takes a fresh [`Bench`], drives the seam, and panics with what was
+//! expected where an implementation differs. A clause that waits does so on a watch; its caller bounds it.
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 

@@ -35,14 +35,16 @@ impl Default for TaskOptions {
         Self {
             seed: 0,
             actions: vec![Action::Plan, Action::Apply],
-            // A provider's call in flight is waited for; ten minutes cover the slow ones (databases, clusters).
+            // A provider's call in flight is waited for; ten minutes cover the slow ones (databases,
+            // clusters).
             stop_timeout_ms: 10 * 60_000,
             // A state of 100 MiB over a slow line, the rest of the log, and one retry of each.
             upload_reserve_ms: 60_000,
             // What shells and build tools are given elsewhere before a harder signal.
             hook_interrupt_ms: 10_000,
             hook_terminate_ms: 10_000,
-            // Both containers of a pod start within seconds of each other; an image pulled late takes minutes.
+            // Both containers of a pod start within seconds of each other; an image pulled late takes
+            // minutes.
             runner_wait_ms: 3 * 60_000,
             // Leaves 150 ms of the aim (p99 of 250 ms) to masking, the spool and the network.
             log_interval_ms: 100,
@@ -54,7 +56,8 @@ impl Default for TaskOptions {
     }
 }
 
-/// How long the claim may be tried for: the controller's `startup-max`, after which it has given the launch up.
+/// How long the claim may be tried for: the controller's `startup-max`, after which it has given the launch
+/// up.
 pub(super) const CLAIM_MS_MAX: u64 = 6 * 60 * 60_000;
 /// The longest `Retry-After` that is believed: with more, a renewal would come after the task was lost.
 pub(super) const RETRY_AFTER_MS_MAX: u64 = 5 * 60_000;

@@ -98,8 +98,8 @@ async fn consoles(client: &Client, runs: &mut watch::Receiver<Resource>) -> Resu
     }
 }
 
-/// Copies one console until the server says that it is whole, or until its stage is over and nothing more came
-/// in one wait: a worker that was lost may deliver for a day.
+/// Copies one console until the server says that it is whole, or until its stage is over and nothing more
+/// came in one wait: a worker that was lost may deliver for a day.
 async fn console(
     client: &Client,
     path: &str,

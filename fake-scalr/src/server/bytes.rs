@@ -133,7 +133,8 @@ impl Store {
         Ok(Digest(hasher.finalize().into()))
     }
 
-    /// Cuts a log at the length that was acknowledged. A shorter one lost acknowledged bytes, and is an error.
+    /// Cuts a log at the length that was acknowledged. A shorter one lost acknowledged bytes, and is an
+    /// error.
     pub(super) fn cut_log(&self, task: &TaskId, bytes: u64) -> io::Result<()> {
         let path = self.log_path(task);
         let length = match fs::metadata(&path) {

@@ -1,8 +1,8 @@
 //! Call 16: the state of a workspace, as the `http` backend of Terraform and `OpenTofu` speaks.
 //!
 //! Source for what the tool sends: Terraform 1.15 asks with `Basic` or `Bearer`, uses the methods LOCK and
-//! UNLOCK, sends `?ID=` with POST and an empty chunked body with a force-unlock, and shows the holder of a lock
-//! only when a 423 has the bare lock info as its body.
+//! UNLOCK, sends `?ID=` with POST and an empty chunked body with a force-unlock, and shows the holder of a
+//! lock only when a 423 has the bare lock info as its body.
 
 use std::{fs::File, io::BufReader};
 

@@ -70,7 +70,8 @@ pub enum Command {
         /// The call.
         call: StateCall,
     },
-    /// A change through the public API. Reading needs no command: see `State::authorise_user` and the getters.
+    /// A change through the public API. Reading needs no command: see `State::authorise_user` and the
+    /// getters.
     Public {
         /// A user token.
         bearer: Token,

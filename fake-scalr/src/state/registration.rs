@@ -105,8 +105,8 @@ impl State {
         Ok(Reply::Registered { answer: self.registered(id, &token), taken_over: is_same })
     }
 
-    /// A contender for its task, of which there may be any number: `start` decides. One that comes too late is
-    /// registered all the same, so that `start` can tell it why.
+    /// A contender for its task, of which there may be any number: `start` decides. One that comes too late
+    /// is registered all the same, so that `start` can tell it why.
     fn register_worker(
         &mut self,
         now: Now,

@@ -1,4 +1,5 @@
-//! Runs: from pending to their end, one at a time that may write in a workspace, and each as far as its tasks.
+//! Runs: from pending to their end, one at a time that may write in a workspace, and each as far as its
+//! tasks.
 
 use jiff::Timestamp;
 use scalr_protocol::{

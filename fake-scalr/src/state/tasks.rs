@@ -1,5 +1,5 @@
-//! A task: its phases, and the ways from one to the next. Whatever else knows of a task (queue, leases, timers)
-//! is derived from it in [`State::change_task`], so that it can't say something else.
+//! A task: its phases, and the ways from one to the next. Whatever else knows of a task (queue, leases,
+//! timers) is derived from it in [`State::change_task`], so that it can't say something else.
 
 use std::collections::BTreeMap;
 

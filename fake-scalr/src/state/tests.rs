@@ -1,7 +1,7 @@
 //! Examples and properties. An example is a text: one line a command, first the second in which it comes.
 //!
-//! Things are called by what the text called them: agents and workers by their names, runs `r1`, `r2` …, tasks
-//! `t1`, `t2` … in the order in which they were made. The answer stands behind each line.
+//! Things are called by what the text called them: agents and workers by their names, runs `r1`, `r2` …,
+//! tasks `t1`, `t2` … in the order in which they were made. The answer stands behind each line.
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 mod desk;

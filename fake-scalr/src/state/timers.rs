@@ -1,5 +1,5 @@
-//! What happens by itself: every deadline in one ordered set, fired at the moment it was due, so that it makes
-//! no difference how late somebody looks.
+//! What happens by itself: every deadline in one ordered set, fired at the moment it was due, so that it
+//! makes no difference how late somebody looks.
 
 use jiff::SignedDuration;
 use scalr_protocol::id::{AgentId, TaskId};

@@ -1,7 +1,7 @@
 //! Sees that something in the folder of Jobs has changed, without looking all the time.
 //!
-//! inotify tells of files that appear, and of locks that were let go (their files are closed then). A slow look besides
-//! catches what it does not tell; where there is no inotify, a quick one takes its place.
+//! inotify tells of files that appear, and of locks that were let go (their files are closed then). A slow
+//! look besides catches what it does not tell; where there is no inotify, a quick one takes its place.
 
 use std::{
     future::pending,
@@ -22,8 +22,8 @@ const LOOK_MS: u64 = 1_000;
 const IDLE_LOOK_MS: u64 = 30_000;
 /// How often is looked while there are Jobs and no inotify: half of what a Job's end may go unseen.
 const BLIND_LOOK_MS: u64 = 100;
-/// How long after a first change is looked: most come together, and a closed file's lock is let go right after the closing was
-/// told.
+/// How long after a first change is looked: most come together, and a closed file's lock is let go right
+/// after the closing was told.
 const GATHER_MS: u64 = 5;
 
 /// What sees changes.
@@ -49,7 +49,8 @@ impl Eyes {
         Self { inotify: inotify.ok() }
     }
 
-    /// Watches these folders as well; those that are watched already stay so, and those that are gone are forgotten.
+    /// Watches these folders as well; those that are watched already stay so, and those that are gone are
+    /// forgotten.
     pub(super) fn add(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
         let Some(inotify) = &self.inotify else { return };
         for folder in folders {

@@ -163,7 +163,8 @@ impl Folder {
     /// All that the folder says; none when it is gone.
     pub(super) fn look(&self) -> io::Result<Option<Seen>> {
         let Some(stored) = self.stored()? else { return Ok(None) };
-        // The keeper first: once it is gone nothing new is started or written, so what is read after that holds.
+        // The keeper first: once it is gone nothing new is started or written, so what is read after that
+        // holds.
         let is_kept = lock::is_held(&self.lock(Part::Keeper))? == Some(true);
         let worker = self.container(Part::Worker, is_kept)?;
         let runner = self.container(Part::Runner, is_kept)?;
@@ -193,7 +194,8 @@ impl Folder {
         is_unreadable && [Part::Keeper, Part::Worker, Part::Runner].into_iter().all(is_free)
     }
 
-    /// A container, by proof only: an exit that the keeper wrote, or without a keeper a lock that nobody holds.
+    /// A container, by proof only: an exit that the keeper wrote, or without a keeper a lock that nobody
+    /// holds.
     fn container(&self, part: Part, is_kept: bool) -> io::Result<Container> {
         if let Some(exit_code) = self.read(&exit_name(part))? {
             return Ok(Container::Terminated { exit_code, is_oom: false });

@@ -1,5 +1,6 @@
-//! What this process has seen of the folder, with versions of its own: each look is compared with the one before, and
-//! what differs is a change. Two looks at the same folder give the same history whatever happened in between.
+//! What this process has seen of the folder, with versions of its own: each look is compared with the one
+//! before, and what differs is a change. Two looks at the same folder give the same history whatever happened
+//! in between.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,8 +8,8 @@ use scalr_core::cluster::{Job, JobName, Kind, Listing, NodeName, Object, Pod, Ve
 
 use super::folder::Seen;
 
-/// How many changes of one kind are kept for those who watch: hours of them, and a watch that is further behind than that
-/// had better list again.
+/// How many changes of one kind are kept for those who watch: hours of them, and a watch that is further
+/// behind than that had better list again.
 const CHANGES_MAX: usize = 4_096;
 
 /// Jobs and their pods as they were last seen, and how they came to be so.
@@ -20,7 +21,7 @@ pub(super) struct History {
 }
 
 /// One kind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Strand {
     version: u64,
     /// Changes up to here are forgotten.
@@ -42,7 +43,7 @@ pub(super) enum Next {
 
 impl History {
     pub(super) fn new(node: NodeName) -> Self {
-        Self { node, jobs: Strand::default(), pods: Strand::default() }
+        Self { node, jobs: Strand::new(), pods: Strand::new() }
     }
 
     /// Takes a look at all Jobs; true when anything changed.
@@ -93,6 +94,11 @@ impl History {
 }
 
 impl Strand {
+    /// Nothing, which is a first state too: no version is 0.
+    fn new() -> Self {
+        Self { version: 1, forgotten: 1, now: BTreeMap::new(), changes: VecDeque::new() }
+    }
+
     fn take(&mut self, look: impl Iterator<Item = (JobName, Object)>) -> bool {
         let before = self.version;
         let mut gone = std::mem::take(&mut self.now);
@@ -187,3 +193,6 @@ fn pod(name: &JobName, seen: &Seen, node: &NodeName) -> Pod {
         disruption: seen.is_deleting.then_some(scalr_core::cluster::Disruption::Deleted),
     }
 }
+
+#[cfg(test)]
+mod tests;

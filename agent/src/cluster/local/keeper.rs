@@ -1,8 +1,8 @@
-//! The keeper of one Job: starts its worker and its runner, reaps them and all that they leave behind, writes how each
-//! ended, and cleans up. It outlives the controller that started it.
+//! The keeper of one Job: starts its worker and its runner, reaps them and all that they leave behind, writes
+//! how each ended, and cleans up. It outlives the controller that started it.
 //!
-//! It never starts anything twice, and never writes an end before nothing is left to end. If it is killed itself, the
-//! locks of the others say what still runs, and a controller's sweep ends the Job.
+//! It never starts anything twice, and never writes an end before nothing is left to end. If it is killed
+//! itself, the locks of the others say what still runs, and a controller's sweep ends the Job.
 
 mod family;
 
@@ -31,10 +31,16 @@ use super::{
 
 /// How often the logs are looked at: they may become this much larger than their bound.
 const LOG_LOOK_MS: u64 = 5_000;
-/// How often is looked whether what was killed is gone: at first quickly, since it mostly is at once. There is no bound to
-/// how often, since a Job of which something runs is not over; a process that can't be killed is the kernel's to explain.
+/// How often is looked whether what was killed is gone: at first quickly, since it mostly is at once. There
+/// is no bound to how often, since a Job of which something runs is not over; a process that can't be killed
+/// is the kernel's to explain.
 const KILL_LOOK_MS_MIN: u64 = 10;
 const KILL_LOOK_MS_MAX: u64 = 1_000;
+
+/// How often it is tried to write the Job's end, on a disk that is full, and how long between: a minute. After that the next
+/// sweep does it.
+const END_TRIES_MAX: u32 = 60;
+const END_RETRY_MS: u64 = 1_000;
 
 /// What a keeper has to know; the rest is in the folder.
 #[derive(Clone, Debug)]
@@ -58,8 +64,8 @@ enum KeeperError {
 
 /// Sees one Job through to its end. Exits 0 when the Job has ended, however it did.
 ///
-/// It leads a session of its own, has all of its descendants as children in the end, and takes SIGTERM as the Job's
-/// deletion.
+/// It leads a session of its own, has all of its descendants as children in the end, and takes SIGTERM as the
+/// Job's deletion.
 pub async fn run(options: KeeperOptions) -> ExitCode {
     match keep(&options.job).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,7 +82,8 @@ async fn keep(job: &Path) -> Result<(), KeeperError> {
     let folder = Folder::at(path);
     let stored = folder.stored()?.ok_or_else(|| KeeperError::NoJob(job.to_owned()))?;
     let _lock = take_lock(&folder)?;
-    // Fails only for one that leads a group already, such as one started by hand: no terminal reaches it either.
+    // Fails only for one that leads a group already, such as one started by hand: no terminal reaches it
+    // either.
     let _ = setsid();
     set_child_subreaper(Some(getpid())).map_err(io::Error::from)?;
     let mut signals = Signals::watch()?;
@@ -95,12 +102,11 @@ async fn keep(job: &Path) -> Result<(), KeeperError> {
             .try_for_each(|part| folder.write_exit(part, START_FAILED_EXIT))?;
         failed("Deleted")
     } else {
-        let mut family = Family::start(folder.clone(), folder.orders()?)?;
+        let mut family = Family::start(folder.clone(), folder.orders()?);
         attend(&mut family, &mut signals).await?;
         family.end()
     };
-    finish(&place, &folder, &stored, &end)?;
-    Ok(())
+    Ok(finish(&place, &folder, &stored, &end).await?)
 }
 
 fn failed(reason: &str) -> JobEnd {
@@ -179,20 +185,26 @@ async fn attend(family: &mut Family, signals: &mut Signals) -> io::Result<()> {
             _ = signals.interrupt.recv() => grace = family.stop().or(grace),
             () = passed(&mut grace) => { grace = None; family.kill(); }
             () = passed(&mut patience) => { patience = None; family.kill(); }
-            () = sleep(Duration::from_millis(wait_ms)) => family.bound_logs()?,
+            () = sleep(Duration::from_millis(wait_ms)) => family.bound_logs(),
         }
     }
     Ok(())
 }
 
 /// Writes the end of a Job of which nothing runs any more.
-fn finish(place: &Place, folder: &Folder, stored: &Stored, end: &JobEnd) -> io::Result<()> {
+async fn finish(place: &Place, folder: &Folder, stored: &Stored, end: &JobEnd) -> io::Result<()> {
     // What can't be removed here is the next sweep's.
     let gone = place.vacate_runs(Some(&stored.uid)).unwrap_or_else(|error| {
         tracing::warn!(%error, "failed to let the run's folder go");
         Vec::new()
     });
-    end_job(folder, end)?;
+    for _ in 0..END_TRIES_MAX {
+        match end_job(folder, end) {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(%error, "failed to write the Job's end"),
+        }
+        sleep(Duration::from_millis(END_RETRY_MS)).await;
+    }
     for path in gone {
         if let Err(error) = remove_tree(&path) {
             tracing::warn!(%error, path = %path.display(), "failed to remove the run's folder");

@@ -1,5 +1,5 @@
-//! Locks on files (`flock`), which the kernel lets go of when the last process that holds them is gone, however it
-//! ended: on one machine a free lock is proof of death.
+//! Locks on files (`flock`), which the kernel lets go of when the last process that holds them is gone,
+//! however it ended: on one machine a free lock is proof of death.
 //!
 //! Those who only ask take a shared lock for a moment, so they never get in each other's way.
 
@@ -15,8 +15,8 @@ use rustix::{
     io::Errno,
 };
 
-/// Makes the file if need be and takes its lock, without waiting; `WouldBlock` when another has it. The lock lasts until the
-/// file, and what was inherited of it, is closed everywhere.
+/// Makes the file if need be and takes its lock, without waiting; `WouldBlock` when another has it. The lock
+/// lasts until the file, and what was inherited of it, is closed everywhere.
 pub(super) fn hold(path: &Path) -> io::Result<File> {
     // Open for writing: closing it is then seen by inotify, and with it the death of its holder.
     let file =

@@ -14,17 +14,20 @@ use super::{
     sweep::Bounds,
 };
 
-/// How long a finished Job stays to be looked at: a heartbeat or two more than a controller needs to hear Scalr's verdict.
+/// How long a finished Job stays to be looked at: a heartbeat or two more than a controller needs to hear
+/// Scalr's verdict.
 const TTL_MS: u64 = 60_000;
 /// How long a Job that is deleted may take to stop: the public agent's grace period of a task's pod.
 const GRACE_MS: u64 = 360_000;
-/// How long a runner may go on after its worker is gone: it waits 10 minutes for its tool, then kills it, and needs a moment
-/// for that.
+/// How long a runner may go on after its worker is gone: it waits 10 minutes for its tool, then kills it, and
+/// needs a moment for that.
 const RUNNER_WAIT_MS: u64 = 630_000;
-/// How large one log of one Job may become: what a worker says at its worst, and small beside a run's own files.
+/// How large one log of one Job may become: what a worker says at its worst, and small beside a run's own
+/// files.
 const LOG_BYTES_MAX: u64 = 8 << 20;
 
-/// What a runner gets of the worker's environment: what says where and in which language it is, and nothing of ours.
+/// What a runner gets of the worker's environment: what says where and in which language it is, and nothing
+/// of ours.
 const RUNNER_VARIABLES: [&str; 13] = [
     "PATH",
     "HOME",
@@ -48,13 +51,13 @@ pub struct LocalOptions {
     pub data_dir: PathBuf,
     /// The keeper's program and first arguments; `--job DIR` follows.
     pub keeper_command: Vec<OsString>,
-    /// The worker's program and first arguments; `--podinfo`, `--socket`, `--run-dir` and `--data-dir` follow, each with an
-    /// absolute path, and `--name` with the pod's.
+    /// The worker's program and first arguments; `--podinfo`, `--socket`, `--run-dir` and `--data-dir`
+    /// follow, each with an absolute path, and `--name` with the pod's.
     pub worker_command: Vec<OsString>,
     /// The runner's program and first arguments; `--socket` follows, with an absolute path.
     pub runner_command: Vec<OsString>,
-    /// All of the worker's environment, the token included; of it the runner gets only `PATH`, `HOME`, `LANG` and the like.
-    /// Paths in it must be absolute: worker and runner work in the Job's folder.
+    /// All of the worker's environment, the token included; of it the runner gets only `PATH`, `HOME`, `LANG`
+    /// and the like. Paths in it must be absolute: worker and runner work in the Job's folder.
     pub worker_environment: Vec<(OsString, Secret)>,
     /// How long a finished Job stays.
     pub ttl_ms: u64,

@@ -1,7 +1,9 @@
-//! The data folder: `jobs/<job>` and `runs/<run>`, and the one lock under which names in them appear and vanish.
+//! The data folder: `jobs/<job>` and `runs/<run>`, and the one lock under which names in them appear and
+//! vanish.
 //!
-//! A name appears by a rename of something whole and vanishes by a rename to something nobody reads, so whoever is killed
-//! on the way leaves rubbish at worst. It never removes what it did not make: both folders carry a mark of ours.
+//! A name appears by a rename of something whole and vanishes by a rename to something nobody reads, so
+//! whoever is killed on the way leaves rubbish at worst. It never removes what it did not make: both folders
+//! carry a mark of ours.
 
 use std::{
     collections::BTreeSet,
@@ -27,8 +29,8 @@ const MARK: &str = ".scalr-agent";
 const COMING: &str = ".new-";
 /// The begin of a name that has vanished.
 const GOING: &str = ".gone-";
-/// How often the lock is tried again, and how long one tries: it is held for a few renames, so whoever holds it for 5 s is
-/// stopped or stuck, and the caller had better say so.
+/// How often the lock is tried again, and how long one tries: it is held for a few renames, so whoever holds
+/// it for 5 s is stopped or stuck, and the caller had better say so.
 const LOCK_RETRY_MS: u64 = 5;
 const LOCK_TRIES_MAX: u32 = 1_000;
 
@@ -121,9 +123,13 @@ impl Place {
         remove_tree(&gone)
     }
 
-    /// Lets the folder of every run vanish that no live Job is for, and says what is left to remove. `ending` counts as ended:
-    /// its keeper asks, and has seen that nothing of it runs.
+    /// Lets the folder of every run vanish that no live Job is for, and says what is left to remove. `ending`
+    /// counts as ended: its keeper asks, and has seen that nothing of it runs.
     pub(super) fn vacate_runs(&self, ending: Option<&Uid>) -> io::Result<Vec<PathBuf>> {
+        let is_mark = |run: &String| run == MARK;
+        if names_in(&self.runs)?.iter().all(is_mark) {
+            return Ok(Vec::new());
+        }
         let names = self.names()?;
         let runs = names_in(&self.runs)?;
         let mut live = BTreeSet::new();
@@ -152,7 +158,8 @@ impl Place {
         Ok(gone)
     }
 
-    /// Removes what killed processes left half made or half removed, and what a machine that lost its power left of Jobs.
+    /// Removes what killed processes left half made or half removed, and what a machine that lost its power
+    /// left of Jobs.
     pub(super) fn remove_rubbish(&self) -> io::Result<()> {
         let is_rubbish = |name: &String| {
             name.starts_with(COMING)

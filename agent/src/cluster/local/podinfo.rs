@@ -1,5 +1,5 @@
-//! What a pod knows of itself, in the form of Kubernetes' downward API: `labels` and `annotations`, each line a
-//! `key="value"` with Go's quoting.
+//! What a pod knows of itself, in the form of Kubernetes' downward API: `labels` and `annotations`, each line
+//! a `key="value"` with Go's quoting.
 
 use std::fmt::Write as _;
 

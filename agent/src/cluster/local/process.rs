@@ -1,5 +1,5 @@
-//! Processes of this machine, as `/proc` shows them. A signal reaches the very process that was seen, never another that
-//! got its number since.
+//! Processes of this machine, as `/proc` shows them. A signal reaches the very process that was seen, never
+//! another that got its number since.
 
 use std::{fs, io, path::Path};
 
@@ -22,7 +22,8 @@ impl Process {
         Self::from_stat(pid, &stat)
     }
 
-    /// Reads `proc_pid_stat(5)`. The command's name may hold anything, so the fields are counted after its last bracket.
+    /// Reads `proc_pid_stat(5)`. The command's name may hold anything, so the fields are counted after its
+    /// last bracket.
     fn from_stat(pid: Pid, stat: &str) -> Option<Self> {
         let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
         let state = fields.next()?;

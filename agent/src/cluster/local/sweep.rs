@@ -1,7 +1,8 @@
-//! What a controller does for Jobs whose keepers can't do it any more, and for those that ended some time ago.
+//! What a controller does for Jobs whose keepers can't do it any more, and for those that ended some time
+//! ago.
 //!
-//! It goes by what the folders say, so whichever controller comes next goes on with it. Only its waits are its own: one
-//! that was begun by a controller that died begins anew, and so gets longer, never shorter.
+//! It goes by what the folders say, so whichever controller comes next goes on with it. Only its waits are
+//! its own: one that was begun by a controller that died begins anew, and so gets longer, never shorter.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -53,7 +54,8 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// Does what is due. One Job that can't be swept does not keep the others from it: the first error is told at the end.
+    /// Does what is due. One Job that can't be swept does not keep the others from it: the first error is
+    /// told at the end.
     pub(super) fn sweep(
         &mut self,
         place: &Place,
@@ -155,8 +157,8 @@ fn settle(place: &Place, folder: &Folder, seen: &Seen, end: &JobEnd) -> io::Resu
     end_job(folder, end)
 }
 
-/// Sends SIGTERM to these processes of a Job, where they live. A keeper heeds the first and no other; one that has not written
-/// its number yet looks for the mark of deletion right after it.
+/// Sends SIGTERM to these processes of a Job, where they live. A keeper heeds the first and no other; one
+/// that has not written its number yet looks for the mark of deletion right after it.
 pub(super) fn signal_parts(place: &Place, folder: &Folder, uid: &Uid, parts: &[Part]) -> io::Result<()> {
     let Some(_names) = still(place, folder, uid)? else { return Ok(()) };
     for part in parts {

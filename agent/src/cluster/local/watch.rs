@@ -7,7 +7,8 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{Shared, history::Next};
 
-/// How long a watch may be silent before it says that it is there, as a Kubernetes API server does once a minute.
+/// How long a watch may be silent before it says that it is there, as a Kubernetes API server does once a
+/// minute.
 const BOOKMARK_MS: u64 = 60_000;
 
 /// What all watches are told.
@@ -26,7 +27,7 @@ pub struct LocalWatch {
     state: watch::Receiver<State>,
     kind: Kind,
     version: u64,
-    /// Whether it has said how far it is since the last change.
+    /// Whether it has said how far it is, since it began or was last silent for long.
     has_told: bool,
     has_ended: bool,
 }

@@ -21,8 +21,9 @@ pub const OVERRIDE_FILE: &str = "zz_backend_override.tf.json";
 /// An `http` backend whose every setting comes from the environment.
 pub(super) const OVERRIDE: &str = r#"{"terraform":{"backend":{"http":{}}}}"#;
 
-/// What a tool leaves behind, and people commit by mistake: a recorded backend or a local state makes `init` ask about a migration, a selected
-/// workspace makes every command fail, and an old errored state would be taken for this run's.
+/// What a tool leaves behind, and people commit by mistake: a recorded backend or a local state makes `init`
+/// ask about a migration, a selected workspace makes every command fail, and an old errored state would be
+/// taken for this run's.
 pub(super) const LEFTOVERS: [&str; 5] = [
     ".terraform/terraform.tfstate",
     ".terraform/environment",
@@ -105,7 +106,8 @@ impl WorkingDirectory {
             let path =
                 join(&self.path, Path::new(file)).ok_or_else(|| wrong("leads out of the configuration"))?;
             match config.kind(&path) {
-                // A link of the configuration leads to somewhere inside: that was checked when it was unpacked.
+                // A link of the configuration leads to somewhere inside: that was checked when it was
+                // unpacked.
                 Ok(Some(Kind::File | Kind::Link)) | Err(BeneathError::Link { .. }) => {}
                 Ok(Some(Kind::Folder | Kind::Special)) => return Err(wrong("is no file")),
                 Ok(None) => return Err(wrong("is not in the configuration")),

@@ -26,8 +26,8 @@ fn too_long(files: &[File]) -> Vec<String> {
     found
 }
 
-/// Lines outside of snapshots, whose lines are those of the text they show, and of tables that rustfmt is told
-/// to leave alone, where a row is a line.
+/// Lines outside of snapshots, whose lines are those of the text they show, and of tables that rustfmt is
+/// told to leave alone, where a row is a line.
 fn written_lines(file: &File) -> impl Iterator<Item = (usize, &str)> {
     let (mut in_snapshot, mut in_table) = (false, false);
     file.lines().filter(move |(_, line)| {

@@ -1,5 +1,5 @@
-//! Everybody who talks to the server in a test: it remembers their tokens, turns lines into commands, and keeps
-//! the journal.
+//! Everybody who talks to the server in a test: it remembers their tokens, turns lines into commands, and
+//! keeps the journal.
 
 mod told;
 

@@ -1,5 +1,5 @@
-//! The worker, the runner, and all that came of them. Every orphan among them becomes a child of the keeper, so none is
-//! lost from sight, however often it forked.
+//! The worker, the runner, and all that came of them. Every orphan among them becomes a child of the keeper,
+//! so none is lost from sight, however often it forked.
 
 use std::{
     fs, io,
@@ -41,23 +41,29 @@ pub(super) struct Family {
 }
 
 impl Family {
-    /// Starts both: the runner without anything of our environment, the worker with all of it. One that can't be started
-    /// has ended.
-    pub(super) fn start(folder: Folder, orders: Orders) -> io::Result<Self> {
+    /// Starts both: the runner without anything of our environment, the worker with all of it. One that can't
+    /// be started has ended.
+    pub(super) fn start(folder: Folder, orders: Orders) -> Self {
         let runner = spawn(&folder, Part::Runner, &orders.runner, Some(&orders.runner_environment));
         let worker = match runner {
             Ok(_) => spawn(&folder, Part::Worker, &orders.worker, None),
             Err(_) => Err(io::Error::other("the runner could not be started")),
         };
         let member = |part: Part, started: io::Result<Pid>| match started {
-            Ok(pid) => folder.write_pid(part, pid).map(|()| Member::Alive(pid)),
+            Ok(pid) => {
+                // Only needed once we are gone.
+                if let Err(error) = folder.write_pid(part, pid) {
+                    tracing::warn!(%error, "failed to write the number of the {}", part.as_str());
+                }
+                Member::Alive(pid)
+            }
             Err(error) => {
                 tracing::error!(%error, "failed to start the {}", part.as_str());
-                Ok(Member::Ended(START_FAILED_EXIT))
+                Member::Ended(START_FAILED_EXIT)
             }
         };
-        let (runner, worker) = (member(Part::Runner, runner)?, member(Part::Worker, worker)?);
-        Ok(Self { folder, orders, worker, runner, is_stopping: false, is_killing: false })
+        let (runner, worker) = (member(Part::Runner, runner), member(Part::Worker, worker));
+        Self { folder, orders, worker, runner, is_stopping: false, is_killing: false }
     }
 
     pub(super) fn orders(&self) -> &Orders {
@@ -69,13 +75,15 @@ impl Family {
         !self.is_killing && matches!((self.worker, self.runner), (Member::Gone(_), Member::Alive(_)))
     }
 
-    /// Whether something was killed and is not gone yet.
+    /// Whether something was killed and is not gone yet, or has ended and is not written yet.
     pub(super) fn is_ending(&self) -> bool {
         let are_gone = matches!((self.worker, self.runner), (Member::Gone(_), Member::Gone(_)));
-        self.is_killing || are_gone || matches!(self.runner, Member::Ended(_))
+        let has_ended = [self.worker, self.runner].iter().any(|member| matches!(member, Member::Ended(_)));
+        self.is_killing || are_gone || has_ended
     }
 
-    /// Passes the Job's deletion on, once: to the two, and never to what they started. Says how long they have.
+    /// Passes the Job's deletion on, once: to the two, and never to what they started. Says how long they
+    /// have.
     pub(super) fn stop(&mut self) -> Deadline {
         if self.is_stopping {
             return None;
@@ -102,19 +110,29 @@ impl Family {
             kill_all(None)?;
             self.reap()?;
         }
-        if let Member::Ended(code) = self.worker {
-            self.folder.write_exit(Part::Worker, code)?;
+        if let Member::Ended(code) = self.worker
+            && self.is_written(Part::Worker, code)
+        {
             self.worker = Member::Gone(code);
         }
         if let Member::Ended(code) = self.runner {
-            // As in a pod, where a container's first process takes all others along. What the worker has below it is spared.
+            // As in a pod, where a container's first process takes all others along. What the worker has
+            // below it is spared.
             let worker = if let Member::Alive(pid) = self.worker { Some(pid) } else { None };
-            if kill_all(worker)? == 0 {
-                self.folder.write_exit(Part::Runner, code)?;
+            if kill_all(worker)? == 0 && self.is_written(Part::Runner, code) {
                 self.runner = Member::Gone(code);
             }
         }
         Ok(matches!((self.worker, self.runner), (Member::Gone(_), Member::Gone(_))) && kill_all(None)? == 0)
+    }
+
+    /// Writes an exit. Where the disk is full it is written later: to go away now would leave what runs to itself.
+    fn is_written(&self, part: Part, code: i32) -> bool {
+        let written = self.folder.write_exit(part, code);
+        if let Err(error) = &written {
+            tracing::warn!(%error, code, "failed to write the exit of the {}", part.as_str());
+        }
+        written.is_ok()
     }
 
     fn reap(&mut self) -> io::Result<()> {
@@ -134,16 +152,17 @@ impl Family {
         }
     }
 
-    /// Cuts logs that have become too large: the newer half is kept.
-    pub(super) fn bound_logs(&self) -> io::Result<()> {
+    /// Cuts logs that have become too large: the newest part is kept.
+    pub(super) fn bound_logs(&self) {
         for part in [Part::Keeper, Part::Worker, Part::Runner] {
             let path = self.folder.log(part);
             let Ok(log) = fs::metadata(&path) else { continue };
-            if log.len() > self.orders.log_bytes_max {
-                cut(&path, self.orders.log_bytes_max / 2)?;
+            if log.len() > self.orders.log_bytes_max
+                && let Err(error) = cut(&path, self.orders.log_bytes_max / 2)
+            {
+                tracing::warn!(%error, "failed to cut the log of the {}", part.as_str());
             }
         }
-        Ok(())
     }
 
     /// How the Job ended.
@@ -202,7 +221,8 @@ fn spawn(
     Ok(Pid::from_child(&child))
 }
 
-/// Keeps the last `bytes` of a log in `<log>.1` and begins it anew. Its writers append, so they go on at the begin.
+/// Keeps the last `bytes` of a log in `<log>.1` and begins it anew. Its writers append, so they go on at the
+/// begin.
 fn cut(path: &std::path::Path, bytes: u64) -> io::Result<()> {
     use std::io::{Read as _, Seek as _, SeekFrom};
     let mut log = fs::OpenOptions::new().read(true).write(true).open(path)?;
@@ -212,4 +232,21 @@ fn cut(path: &std::path::Path, bytes: u64) -> io::Result<()> {
     older.push(".1");
     io::copy(&mut (&log).take(bytes), &mut fs::File::create(older)?)?;
     log.set_len(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_cut_to_its_newest_part_and_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("worker.log");
+        let mut writer = fs::OpenOptions::new().create(true).append(true).open(&path).expect("a log");
+        io::Write::write_all(&mut writer, b"old and new").expect("written");
+        cut(&path, 3).expect("cut");
+        io::Write::write_all(&mut writer, b"newer").expect("written");
+        assert_eq!(fs::read_to_string(folder.path().join("worker.log.1")).expect("a log"), "new");
+        assert_eq!(fs::read_to_string(&path).expect("a log"), "newer");
+    }
 }
