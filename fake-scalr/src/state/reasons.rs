@@ -102,7 +102,7 @@ impl State {
         let workspace = self.workspaces.get(&task.workspace);
         let lock = workspace.and_then(|workspace| workspace.state.lock.as_ref());
         let lock = match lock.filter(|lock| lock.task.as_ref() == Some(id)) {
-            Some(_) => "; it still holds the lock of the state",
+            Some(_) => "; it held the lock of the state",
             None => "",
         };
         format!(

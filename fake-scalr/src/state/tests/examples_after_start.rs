@@ -86,7 +86,7 @@ fn a_lost_task_is_terminal_and_takes_what_there_is_for_a_day() {
             1 start w t1 1 → started plan with configuration-version
             2 lease w → renewed
             2 lock w id=A → done
-            1802 show r1 → errored: the plan was lost: worker w held it and was last seen at 2026-11-22T00:00:02Z; it still holds the lock of the state
+            1802 show r1 → errored: the plan was lost: worker w held it and was last seen at 2026-11-22T00:00:02Z; it held the lock of the state
             1802 show t1 → lost at fence 1, 0 bytes of log
             1802 show r2 → plan_queued: queued: no agent of the pool is online
             1803 lease w → 410 lost
@@ -98,7 +98,7 @@ fn a_lost_task_is_terminal_and_takes_what_there_is_for_a_day() {
             1803 finish w failed log=8 → 409 differs
             1804 log w 5 3 → 202 8 bytes
             1804 log w 8 1 → 409 finished
-            1804 show r1 → errored: the plan was lost: worker w held it and was last seen at 2026-11-22T00:00:02Z; it still holds the lock of the state; its worker said later: succeeded
+            1804 show r1 → errored: the plan was lost: worker w held it and was last seen at 2026-11-22T00:00:02Z; it held the lock of the state; its worker said later: succeeded
             1804 lock w id=B → 423 held by A (w)
             88201 log w 0 8 → 202 8 bytes, again
             88202 log w 8 1 → 410 closed

@@ -175,6 +175,88 @@ fn one_of_many_contenders_starts_and_only_it_hears_it_twice() {
 }
 
 #[test]
+fn a_claim_without_a_key_is_told_once() {
+    check(
+        "0 register a
+         0 run
+         1 acquire a
+         2 worker w t1 1
+         3 start w t1 1
+         3 start w t1 1",
+        expect![[r#"
+            0 register a → 201
+            0 run → r1
+            1 acquire a → t1@1
+            2 worker w t1 1 → 201
+            3 start w t1 1 → started plan with configuration-version
+            3 start w t1 1 → 409 already-started
+        "#]],
+    );
+}
+
+#[test]
+fn it_makes_no_difference_how_late_somebody_looks() {
+    check(
+        "0 register a
+         0 run
+         1 acquire a
+         2 events a t1 1 job-created made
+         100 acquire a",
+        expect![[r#"
+            0 register a → 201
+            0 run → r1
+            1 acquire a → t1@1
+            2 events a t1 1 job-created made → done
+            100 acquire a → t1@2
+        "#]],
+    );
+}
+
+#[test]
+fn a_proof_never_lengthens_the_wait_and_outlasts_a_late_renewal() {
+    check(
+        "0 register a
+         0 run
+         0 run of=other
+         1 acquire a slots=2
+         1 worker w t1 1
+         1 start w t1 1
+         1 worker x t2 1
+         1 start x t2 1
+         2 lease w
+         2 lease x
+         3 loss a t2 1 ended
+         4 lease x
+         63 show t2
+         64 show t2
+         1790 register a
+         1790 loss a t1 1 ended
+         1801 show t1
+         1802 show t1",
+        expect![[r#"
+            0 register a → 201
+            0 run → r1
+            0 run of=other → r2
+            1 acquire a slots=2 → t1@1 t2@1
+            1 worker w t1 1 → 201
+            1 start w t1 1 → started plan with configuration-version
+            1 worker x t2 1 → 201
+            1 start x t2 1 → started plan with configuration-version
+            2 lease w → renewed
+            2 lease x → renewed
+            3 loss a t2 1 ended → done
+            4 lease x → renewed
+            63 show t2 → started at fence 1, 0 bytes of log
+            64 show t2 → lost at fence 1, 0 bytes of log
+            1790 register a → 200
+            1790 loss a t1 1 ended → done
+            1801 show t1 → unreachable at fence 1, 0 bytes of log
+            1802 show t1 → lost at fence 1, 0 bytes of log
+        "#]],
+    );
+}
+
+#[test]
 fn a_lapsed_task_may_still_be_started_under_its_fence() {
     check(
         "0 register a

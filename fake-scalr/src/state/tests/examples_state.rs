@@ -146,7 +146,7 @@ fn a_lost_holder_is_named_and_only_a_person_unlocks() {
             1 start w t1 1 → started plan with configuration-version
             2 lease w → renewed
             3 lock w id=A → done
-            1802 show r1 → errored: the plan was lost: worker w held it and was last seen at 2026-11-22T00:00:02Z; it still holds the lock of the state
+            1802 show r1 → errored: the plan was lost: worker w held it and was last seen at 2026-11-22T00:00:02Z; it held the lock of the state
             1803 lock admin id=B → 423 held by A (w)
             1804 unlock admin → unlocked A of Some("r1")
             1805 post w 1 one id=A → stored
