@@ -1,3 +1,7 @@
 //! The agent from outside: its rules, its binary, and the whole way of a task.
 
+mod runner;
+mod scalr_contract;
+#[cfg(test)]
+mod terraform;
 mod tidy;

@@ -19,7 +19,6 @@ pub(super) struct ServingClock {
 
 impl ServingClock {
     /// A clock that goes on from `base_ms`.
-    #[expect(clippy::disallowed_methods, reason = "this is the adapter that reads the clock")]
     pub(super) fn starting_at(base_ms: u64) -> Self {
         Self { base_ms, started: Instant::now(), skipped_ms: AtomicU64::new(0) }
     }
