@@ -12,6 +12,8 @@ const LINES_MAX: usize = 500;
 const TEST_LINES_MAX: usize = 700;
 /// As rustfmt.toml has it; rustfmt leaves strings and comments alone.
 const COLUMNS_MAX: usize = 110;
+/// A message that is broken over two lines can't be searched for, so a line with one may be longer.
+const TEXT_COLUMNS_MAX: usize = 130;
 
 fn too_long(files: &[File]) -> Vec<String> {
     let mut found = Vec::new();
@@ -42,9 +44,11 @@ fn too_wide(files: &[File]) -> Vec<String> {
     let mut found = Vec::new();
     for file in files.iter().filter(|file| file.is_rust()) {
         for (number, line) in written_lines(file) {
+            let is_comment = line.trim_start().starts_with("//");
+            let most = if line.contains('"') && !is_comment { TEXT_COLUMNS_MAX } else { COLUMNS_MAX };
             let columns = line.chars().count();
-            if columns > COLUMNS_MAX {
-                let what = format!("{columns} columns, at most {COLUMNS_MAX}: break the line");
+            if columns > most {
+                let what = format!("{columns} columns, at most {most}: break the line");
                 found.push(file.breach(number, what));
             }
         }
