@@ -84,7 +84,8 @@ impl LocalCluster {
     /// Takes the data folder, making what is missing of it, and begins to sweep it. Wants a tokio runtime.
     ///
     /// # Errors
-    /// What is wrong with the folder: it can't be made or written to, holds what is not ours, or its path is not UTF-8.
+    /// What is wrong with the folder: it can't be made or written to, holds what is not ours, or its path
+    /// is not UTF-8.
     pub fn open(options: LocalOptions) -> io::Result<Self> {
         if options.data_dir.to_str().is_none() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "its path is not UTF-8: choose another"));
@@ -136,14 +137,14 @@ async fn tend(
         eyes.add(names.iter().map(|name| shared.place.job(name).path().to_owned()));
         let look = shared.look(&state).unwrap_or_default();
         let bounds = shared.options.bounds();
-        if let Err(error) = sweep.sweep(&shared.place, &bounds, &look, BootClock.now()) {
-            tracing::warn!(%error, "failed to clean up after Jobs");
-        }
+        sweep.sweep(&shared.place, &bounds, &look, BootClock.now());
         (sweep, eyes, !look.is_empty())
     });
     match tended.await {
         Ok(tended) => tended,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is going down.
+        Err(_) => std::future::pending().await,
     }
 }
 

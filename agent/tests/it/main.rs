@@ -1,5 +1,7 @@
 //! The agent from outside: its rules, its binary, and the whole way of a task.
 
+#[cfg(test)]
+mod local_cluster;
 mod runner;
 mod scalr_contract;
 #[cfg(test)]

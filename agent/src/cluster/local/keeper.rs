@@ -37,8 +37,8 @@ const LOG_LOOK_MS: u64 = 5_000;
 const KILL_LOOK_MS_MIN: u64 = 10;
 const KILL_LOOK_MS_MAX: u64 = 1_000;
 
-/// How often it is tried to write the Job's end, on a disk that is full, and how long between: a minute. After that the next
-/// sweep does it.
+/// How often it is tried to write the Job's end, on a disk that is full, and how long between: a minute.
+/// After that the next sweep does it.
 const END_TRIES_MAX: u32 = 60;
 const END_RETRY_MS: u64 = 1_000;
 

@@ -51,12 +51,30 @@ enum Wait {
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     since: BTreeMap<(Uid, Wait), Millis>,
+    /// What went wrong the last time: said once, not each second.
+    trouble: Option<String>,
 }
 
 impl Sweep {
-    /// Does what is due. One Job that can't be swept does not keep the others from it: the first error is
-    /// told at the end.
+    /// Does what is due. What fails is tried again the next time.
     pub(super) fn sweep(
+        &mut self,
+        place: &Place,
+        bounds: &Bounds,
+        look: &BTreeMap<JobName, Seen>,
+        now: Millis,
+    ) {
+        let trouble = self.try_sweep(place, bounds, look, now).err().map(|error| error.to_string());
+        if let Some(error) = &trouble
+            && trouble != self.trouble
+        {
+            tracing::warn!(error, "failed to clean up after Jobs");
+        }
+        self.trouble = trouble;
+    }
+
+    /// One Job that can't be swept does not keep the others from it: the first error comes at the end.
+    fn try_sweep(
         &mut self,
         place: &Place,
         bounds: &Bounds,

@@ -126,7 +126,8 @@ impl Family {
         Ok(matches!((self.worker, self.runner), (Member::Gone(_), Member::Gone(_))) && kill_all(None)? == 0)
     }
 
-    /// Writes an exit. Where the disk is full it is written later: to go away now would leave what runs to itself.
+    /// Writes an exit. Where the disk is full it is written later: to go away now would leave what runs to
+    /// itself.
     fn is_written(&self, part: Part, code: i32) -> bool {
         let written = self.folder.write_exit(part, code);
         if let Err(error) = &written {
