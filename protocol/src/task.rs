@@ -212,7 +212,8 @@ pub enum VariableCategory {
     Shell,
 }
 
-/// Credentials for a provider, as environment variables.
+/// Credentials for a provider, as environment variables: the one way that works with every provider and leaves
+/// the configuration as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProviderConfiguration {
@@ -224,9 +225,6 @@ pub struct ProviderConfiguration {
     /// Whether only applies get it.
     #[serde(default)]
     pub apply_only: bool,
-    /// Arguments of the provider; all of them are secret.
-    #[serde(default)]
-    pub arguments: Vec<Argument>,
     /// Environment variables; all of them are secret.
     #[serde(default)]
     pub environment: Vec<Argument>,

@@ -62,7 +62,7 @@ impl FoundTool {
                 format!("Using {name} {} (downloaded, {} MB)\n", tool.version, bytes.div_ceil(1_000_000))
             }
             ToolSource::Configured => {
-                format!("Using {name} {} (installed at {})\n", tool.version, self.binary.display())
+                format!("Using {name} installed at {}\n", self.binary.display())
             }
         }
     }
@@ -88,6 +88,16 @@ pub enum ToolError {
         name: String,
         /// As named, cut to 64 characters.
         version: String,
+    },
+    /// It could be downloaded, but not now; nothing else led to one. Another try may do better.
+    #[error("{name} {version} can't be downloaded now: {problem}")]
+    Unreachable {
+        /// The tool.
+        name: String,
+        /// Its version.
+        version: String,
+        /// What happened.
+        problem: String,
     },
     /// None of the three ways led to one.
     #[error("{name} {version} is not to be had: not in {cache}, {download}, {configured}")]
@@ -126,11 +136,15 @@ impl Tools<'_> {
         if is_executable(&cached) {
             return Ok(FoundTool { binary, source: ToolSource::Cache });
         }
+        let mut is_away = false;
         let download = match (&tool.url, tool.sha256) {
             (Some(url), Some(sha256)) => {
                 match self.download_in_time(url, sha256, &tool.name, &cached).await {
                     Ok(bytes) => return Ok(FoundTool { binary, source: ToolSource::Download { bytes } }),
-                    Err(problem) => format!("the download from {} failed: {problem}", shown(url)),
+                    Err(problem) => {
+                    is_away = matches!(problem, Problem::Away(_));
+                    format!("the download from {} failed: {problem}", shown(url))
+                }
                 }
             }
             (Some(_), None) => "Scalr names a URL without a digest".to_owned(),
@@ -145,6 +159,9 @@ impl Tools<'_> {
             Some(path) => format!("and the configured {} is no executable file", path.display()),
         };
         let (name, version) = (tool.name.clone(), tool.version.clone());
+        if is_away {
+            return Err(ToolError::Unreachable { name, version, problem: download });
+        }
         Err(ToolError::Nowhere { name, version, cache: cached.display().to_string(), download, configured })
     }
 
@@ -154,16 +171,16 @@ impl Tools<'_> {
         sha256: Digest,
         name: &str,
         into: &Path,
-    ) -> Result<u64, String> {
+    ) -> Result<u64, Problem> {
         let limit = std::time::Duration::from_millis(DOWNLOAD_MS_MAX);
         match tokio::time::timeout(limit, self.download(url, sha256, name, into)).await {
             Ok(result) => result,
-            Err(_) => Err(format!("not done in {} s", DOWNLOAD_MS_MAX / 1000)),
+            Err(_) => Err(Problem::Away(format!("not done in {} s", DOWNLOAD_MS_MAX / 1000))),
         }
     }
 
     /// Fetches the zip, checks it, and puts the one binary in it into the cache. Answers the zip's length.
-    async fn download(&self, url: &str, sha256: Digest, name: &str, into: &Path) -> Result<u64, String> {
+    async fn download(&self, url: &str, sha256: Digest, name: &str, into: &Path) -> Result<u64, Problem> {
         let folder = into.parent().unwrap_or(into).to_owned();
         let zip = blocking(move || {
             std::fs::create_dir_all(&folder)?;
@@ -173,28 +190,48 @@ impl Tools<'_> {
         .await?;
         let (zip, bytes, found) = self.fetch(url, zip).await?;
         if found != sha256 {
-            return Err(format!("its digest is {found}, Scalr says {sha256}"));
+            return Err(Problem::Wrong(format!("its digest is {found}, Scalr says {sha256}")));
         }
         let (name, into) = (name.to_owned(), into.to_owned());
         blocking(move || install(zip, &name, &into)).await?;
         Ok(bytes)
     }
 
-    async fn fetch(&self, url: &str, mut zip: File) -> Result<(File, u64, Digest), String> {
-        let mut response = self.client.get(url).send().await.map_err(|error| plain(&error))?;
-        if !response.status().is_success() {
-            return Err(format!("status {}", response.status()));
+    async fn fetch(&self, url: &str, mut zip: File) -> Result<(File, u64, Digest), Problem> {
+        let mut response = self.client.get(url).send().await.map_err(|error| Problem::Away(plain(&error)))?;
+        let status = response.status();
+        if status.is_server_error() || status.as_u16() == 429 || status.as_u16() == 408 {
+            return Err(Problem::Away(format!("status {status}")));
+        }
+        if !status.is_success() {
+            return Err(Problem::Wrong(format!("status {status}")));
         }
         let (mut bytes, mut hash) = (0, Sha256::new());
-        while let Some(piece) = response.chunk().await.map_err(|error| plain(&error))? {
+        while let Some(piece) = response.chunk().await.map_err(|error| Problem::Away(plain(&error)))? {
             bytes += piece.len() as u64;
             if bytes > ZIP_BYTES_MAX {
-                return Err(format!("more than {ZIP_BYTES_MAX} bytes"));
+                return Err(Problem::Wrong(format!("more than {ZIP_BYTES_MAX} bytes")));
             }
             hash.update(&piece);
             zip = blocking(move || zip.write_all(&piece).map(|()| zip)).await?;
         }
         Ok((zip, bytes, Digest(hash.finalize().into())))
+    }
+}
+
+/// Why a download brought nothing.
+#[derive(Debug)]
+enum Problem {
+    /// Nobody answered, or not to the end: another try may do better.
+    Away(String),
+    /// What came is not what was promised, or can't be kept.
+    Wrong(String),
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Away(problem) | Self::Wrong(problem)) = self;
+        f.write_str(problem)
     }
 }
 
@@ -239,10 +276,10 @@ fn is_executable(path: &Path) -> bool {
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, String> {
+) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+        Ok(result) => result.map_err(|error| Problem::Wrong(error.to_string())),
+        Err(error) => Err(Problem::Wrong(error.to_string())),
     }
 }
 

@@ -171,7 +171,6 @@ fn with_provider(action: &str, key: &str, apply_only: bool) -> Payload {
         provider_name: "aws".to_owned(),
         alias: None,
         apply_only,
-        arguments: Vec::new(),
         environment: vec![argument],
     };
     Payload { provider_configurations: vec![configuration], ..payload(action) }

@@ -165,7 +165,7 @@ async fn without_a_download_the_configured_path_is_used() {
     place.check(
         place.find(&tool(None, None)).await,
         &expect![[r"
-        Using Terraform 1.2.3 (installed at FOLDER/my-terraform)
+        Using Terraform installed at FOLDER/my-terraform
     "]],
     );
 }

@@ -205,7 +205,14 @@ impl<T: TaskApi> Work<T> {
         let WorkOptions { paths, tool_paths, client, .. } = &*self.options;
         let tool = &self.started.payload.tool;
         let found = Tools { paths, configured: tool_paths, client }.find(tool).await;
-        let found = found.map_err(|error: ToolError| self.failed(TaskErrorCode::ToolUnavailable, &error))?;
+        let found = found.map_err(|error| match &error {
+            ToolError::Unreachable { .. } => {
+                StageEnd::Unreachable { detail: error.to_string(), retry_after_ms: 0 }
+            }
+            ToolError::Unknown { .. } | ToolError::Nowhere { .. } => {
+                self.failed(TaskErrorCode::ToolUnavailable, &error)
+            }
+        })?;
         let line = Some(found.line(tool));
         Ok(StageDone { line, tool: Some(Found(found.binary)), ..StageDone::done() })
     }
@@ -415,7 +422,7 @@ pub(super) fn secrets(started: &Started) -> Vec<Secret> {
     let credentials = payload
         .provider_configurations
         .iter()
-        .flat_map(|provider| provider.arguments.iter().chain(&provider.environment))
+        .flat_map(|provider| &provider.environment)
         .map(|argument| argument.value.clone());
     [started.task_token.clone(), started.run_token.clone()]
         .into_iter()
