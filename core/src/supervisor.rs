@@ -7,7 +7,7 @@
 //! A step first notes what the input says, then does everything that has become due: a second step at the same
 //! moment, with nothing new, does nothing. In reading order: `claim` (from the begin to the confirm), `lease`
 //! (renewals and signals), `stages` (what there is to do), `work` (one after the other), `stop`, `console`,
-//! `finish`; `slot` is the one way in which a call is made again, `options` holds every bound.
+//! `finish`, `timers`; `slot` is the one way in which a call is made again, `options` holds every bound.
 //!
 //! What the shell owes it, besides the contracts at the inputs and effects: `Spooled` for all output of a stage
 //! before that stage's `StageEnded`; `Spooled` after each `Print`; an end for every `Begin`, also one that was
@@ -24,6 +24,7 @@ mod lease;
 mod slot;
 mod stages;
 mod stop;
+mod timers;
 mod work;
 
 #[cfg(test)]
@@ -252,27 +253,6 @@ impl Supervisor {
         }
         if self.delivery.slot.expire(now, out) {
             self.finish_answered(now, Err(slot::no_answer()), out);
-        }
-    }
-
-    /// Asks to be woken at the nearest moment at which something is to be done, if that has changed.
-    fn set_wake(&mut self, now: Millis, out: &mut Vec<TaskEffect>) {
-        if self.phase == Phase::Over {
-            return;
-        }
-        if self.wake <= now {
-            self.wake = Millis::NEVER;
-        }
-        let claim = if self.phase == Phase::Claiming { self.claim_wake() } else { Millis::NEVER };
-        let nearest =
-            [claim, self.lease_wake(), self.work_wake(), self.console_wake(), self.delivery_wake(now)]
-                .into_iter()
-                .fold(Millis::NEVER, Millis::min)
-                // What is due has been done; a moment that has passed must not make the shell spin.
-                .max(now + 1);
-        if nearest != self.wake && nearest != Millis::NEVER {
-            self.wake = nearest;
-            out.push(TaskEffect::WakeAt(nearest));
         }
     }
 

@@ -20,6 +20,7 @@ use super::{
     options::{CLAIM_MS_MAX, CONFIRM_BACKOFF_MS_MAX, SIGNALS_WAIT_MS},
     slot,
     stages::Failure,
+    timers::Nearest,
 };
 
 impl Supervisor {
@@ -60,15 +61,17 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn claim_wake(&self) -> Millis {
-        let call = if !self.is_registered {
-            self.register.wake()
+    pub(super) fn offer_claim(&self, nearest: &mut Nearest) {
+        if self.phase != Phase::Claiming {
+            return;
+        }
+        nearest.offer(self.runner_deadline());
+        nearest.offer(self.began + CLAIM_MS_MAX);
+        if !self.is_registered {
+            nearest.offer(self.register.wake());
         } else if self.runner == Runner::Ready {
-            self.start.wake()
-        } else {
-            Millis::NEVER
-        };
-        call.min(self.runner_deadline()).min(self.began + CLAIM_MS_MAX)
+            nearest.offer(self.start.wake());
+        }
     }
 
     /// Nothing was claimed: the launch has failed, and the exit code says so.

@@ -10,13 +10,14 @@ use super::{
     effect::{TaskCall, TaskEffect},
     options::{LOG_CHUNK_BYTES_MIN, LOG_PATIENCE_MS, PRINT_WAIT_MS},
     slot::{self, Slot, SlotKind},
+    timers::Nearest,
 };
 
-/// A line of ours that has not yet been seen in the spool.
+/// Lines of ours that have not yet been seen in the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Printed {
-    /// The console's length when it was printed.
-    spooled: u64,
+    /// The console is at least this long once they are in it, if nothing in them is masked.
+    bytes: u64,
     /// When it is no longer waited for.
     until: Millis,
 }
@@ -58,7 +59,7 @@ impl Console {
 
     pub(super) fn grew(&mut self, bytes: u64) {
         self.spooled = self.spooled.max(bytes);
-        self.printed = self.printed.filter(|printed| self.spooled <= printed.spooled);
+        self.printed = self.printed.filter(|printed| self.spooled < printed.bytes);
     }
 
     /// How many bytes the server shall have.
@@ -106,7 +107,9 @@ impl Console {
 
 impl Supervisor {
     pub(super) fn print(&mut self, now: Millis, line: String, out: &mut Vec<TaskEffect>) {
-        self.console.printed = Some(Printed { spooled: self.console.spooled, until: now + PRINT_WAIT_MS });
+        let before = self.console.printed.map_or(self.console.spooled, |printed| printed.bytes);
+        let bytes = before.saturating_add(line.len() as u64);
+        self.console.printed = Some(Printed { bytes, until: now + PRINT_WAIT_MS });
         out.push(TaskEffect::Print(line));
     }
 
@@ -134,8 +137,8 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn console_wake(&self) -> Millis {
-        if self.console.slot.is_idle() { self.append_at() } else { self.console.slot.wake() }
+    pub(super) fn offer_console(&self, nearest: &mut Nearest) {
+        nearest.offer(if self.console.slot.is_idle() { self.append_at() } else { self.console.slot.wake() });
     }
 
     pub(super) fn appended(
@@ -205,7 +208,8 @@ impl Supervisor {
 
     fn append_failed(&mut self, now: Millis, at_least_ms: u64) {
         self.console.stuck_since.get_or_insert(now);
-        self.console.slot.failed(now, self.options.seed, at_least_ms);
+        let ms_max = self.delivery_backoff_ms_max();
+        self.console.slot.failed_within(now, self.options.seed, at_least_ms, ms_max);
     }
 
     fn close_console(&mut self, why: &str, out: &mut Vec<TaskEffect>) {

@@ -15,6 +15,7 @@ use super::{
     options::{FINISH_REFUSALS_MAX, LOG_OPEN_MS},
     slot::{self, Slot, SlotKind},
     stages::task_error,
+    timers::Nearest,
 };
 
 /// How far the outcome has come.
@@ -168,7 +169,8 @@ impl Supervisor {
             }
             TaskError::RateLimited { .. } | TaskError::Unreachable { .. } => {
                 let at_least_ms = slot::retry_after_ms(error).unwrap_or(0);
-                self.delivery.slot.failed(now, self.options.seed, at_least_ms);
+                let ms_max = self.delivery_backoff_ms_max();
+                self.delivery.slot.failed_within(now, self.options.seed, at_least_ms, ms_max);
                 if self.delivery.slot.failed == 1 {
                     self.log(NoteLevel::Warning, &format!("the outcome is sent again: {error}"), out);
                 }
@@ -209,21 +211,17 @@ impl Supervisor {
         grace.min(self.delivery.until)
     }
 
-    pub(super) fn delivery_wake(&self, now: Millis) -> Millis {
-        let leave_at = self.leave_at();
-        if self.phase != Phase::Delivering {
-            return leave_at;
+    pub(super) fn offer_delivery(&self, now: Millis, nearest: &mut Nearest) {
+        if self.phase > Phase::Claiming {
+            nearest.offer(self.leave_at());
         }
-        let finish_by = self.grace.as_ref().map_or(Millis::NEVER, |grace| grace.finish_by);
-        let call = if !self.delivery.slot.is_idle() || self.may_finish(now) {
-            self.delivery.slot.wake()
-        } else {
-            Millis::NEVER
-        };
-        // Only those that lie ahead; each was acted upon when it came.
-        [finish_by, call, self.console.patience_ends(), self.console.printed_until()]
-            .into_iter()
-            .filter(|at| *at > now)
-            .fold(leave_at, Millis::min)
+        if self.phase == Phase::Delivering {
+            nearest.offer(self.console.printed_until());
+            nearest.offer(self.console.patience_ends());
+            nearest.offer(self.grace.as_ref().map_or(Millis::NEVER, |grace| grace.finish_by));
+            if !self.delivery.slot.is_idle() || self.may_finish(now) {
+                nearest.offer(self.delivery.slot.wake());
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ use super::{
     options::SIGNALS_PAUSE_MS,
     slot::{self, Slot, SlotKind},
     stop::StopReason,
+    timers::Nearest,
 };
 
 /// The lease of this task.
@@ -124,18 +125,17 @@ impl Supervisor {
         self.renewal.self_stop_at(self.options.stop_timeout_ms)
     }
 
-    pub(super) fn lease_wake(&self) -> Millis {
-        let mut wake = Millis::NEVER;
+    pub(super) fn offer_lease(&self, nearest: &mut Nearest) {
+        match self.phase {
+            Phase::Confirming | Phase::Working | Phase::Delivering => {}
+            Phase::New | Phase::Claiming | Phase::Over => return,
+        }
         if self.wants_renewals() {
-            wake = wake.min(self.renewal.slot.wake());
+            nearest.offer(self.renewal.slot.wake());
         }
         if self.wants_signals() {
-            wake = wake.min(self.signals.slot.wake());
+            nearest.offer(self.signals.slot.wake());
         }
-        if self.phase == Phase::Working {
-            wake = wake.min(self.self_stop_at());
-        }
-        wake
     }
 
     pub(super) fn lease_answered(
@@ -206,6 +206,8 @@ impl Supervisor {
         self.renewal.is_over = true;
         self.renewal.slot.abandon(out);
         self.signals.slot.abandon(out);
+        // After a finish whose answer was lost this says that it has come: asked again at once.
+        self.delivery.slot.due = self.delivery.slot.due.min(now);
         if self.phase == Phase::Working {
             self.log(NoteLevel::Warning, &format!("the lease is over: {error}"), out);
             self.begin_stop(now, reason, out);

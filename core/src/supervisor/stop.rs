@@ -12,14 +12,15 @@
 
 use scalr_protocol::task::{Outcome, TaskErrorCode};
 
-use crate::{clock::Millis, controller::effect::NoteLevel};
+use crate::{backoff, clock::Millis, controller::effect::NoteLevel};
 
 use super::{
     Phase, Supervisor,
     effect::{StopSignal, TaskEffect},
     input::{StageEnd, StageFacts},
-    options::{EXIT_MARGIN_MS, KILL_WAIT_MS, RUNNER_GONE_WAIT_MS},
+    options::{EXIT_MARGIN_MS, GRACE_BACKOFF_MS_MAX, GRACE_PATIENCE_MS, KILL_WAIT_MS, RUNNER_GONE_WAIT_MS},
     stages::{Running, StageKind},
+    timers::Nearest,
 };
 
 /// Why the work is stopped.
@@ -50,14 +51,14 @@ impl StopReason {
         }
     }
 
-    /// One sentence for the outcome and, with a point, for the console.
+    /// One sentence for the outcome and the console.
     pub(super) fn sentence(self) -> &'static str {
         match self {
             Self::Canceled => "Run canceled",
             Self::ForceCanceled => "Run force-canceled",
             Self::Timeout => "The operation timeout has passed",
             Self::WorkerShutdown => "The worker is being shut down",
-            Self::LeaseLost => "The task is lost: Scalr has not heard of it for too long",
+            Self::LeaseLost => "Contact with Scalr was lost for too long",
         }
     }
 }
@@ -97,6 +98,8 @@ impl Supervisor {
         };
         let kill_at = grace.kill_at;
         self.grace = Some(grace);
+        self.delivery.slot.patience_ms = GRACE_PATIENCE_MS;
+        self.console.slot.patience_ms = GRACE_PATIENCE_MS;
         match self.phase {
             Phase::New | Phase::Claiming => {
                 self.leave_unclaimed("told to stop before the task was claimed", out);
@@ -146,6 +149,11 @@ impl Supervisor {
             };
             self.print(now, line, out);
         }
+    }
+
+    /// The longest backoff of what is being delivered.
+    pub(super) fn delivery_backoff_ms_max(&self) -> u64 {
+        if self.grace.is_some() { GRACE_BACKOFF_MS_MAX } else { backoff::LONGEST_MS }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -263,26 +271,19 @@ impl Supervisor {
         self.stage_ended(now, op, end, out);
     }
 
-    pub(super) fn escalation_wake(&self) -> Millis {
-        let Some(running) = &self.work.running else { return Millis::NEVER };
-        let give_up = self.give_up_at(running);
-        let Some(stop) = &self.stop else { return give_up };
-        if running.killed.is_some() || running.orphaned.is_some() {
-            return give_up;
+    pub(super) fn offer_escalation(&self, nearest: &mut Nearest) {
+        let Some(running) = &self.work.running else { return };
+        nearest.offer(self.give_up_at(running));
+        if let Some(stop) = &self.stop
+            && running.killed.is_none()
+            && running.orphaned.is_none()
+        {
+            nearest.offer(self.kill_at_of(running, stop));
+            if StageKind::of(running.stage) == StageKind::Hook
+                && let (Some(at), None) = (running.interrupted, running.terminated)
+            {
+                nearest.offer(at + self.options.hook_interrupt_ms);
+            }
         }
-        let terminate = match (StageKind::of(running.stage), running.interrupted, running.terminated) {
-            (StageKind::Hook, Some(at), None) => at + self.options.hook_interrupt_ms,
-            (
-                StageKind::Hook
-                | StageKind::Fetch
-                | StageKind::Tool
-                | StageKind::Artifact
-                | StageKind::SaveState
-                | StageKind::PushState,
-                _,
-                _,
-            ) => Millis::NEVER,
-        };
-        give_up.min(terminate).min(self.kill_at_of(running, stop))
     }
 }

@@ -16,6 +16,7 @@ use super::{
     input::{StageEnd, StageFacts},
     stages::{Failure, MainEnd, Running, StageKind, is_main, is_needed},
     stop::StopReason,
+    timers::Nearest,
 };
 
 impl Supervisor {
@@ -238,15 +239,18 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn work_wake(&self) -> Millis {
+    pub(super) fn offer_work(&self, nearest: &mut Nearest) {
         if self.phase != Phase::Working {
-            return Millis::NEVER;
+            return;
         }
-        let retry = if self.work.running.is_none() && !self.work.queue.is_empty() {
-            self.work.retry.due.min(self.save_until()).min(self.kill_at())
+        nearest.offer(self.operation_deadline());
+        nearest.offer(self.self_stop_at());
+        if self.work.running.is_some() {
+            self.offer_escalation(nearest);
         } else {
-            Millis::NEVER
-        };
-        retry.min(self.operation_deadline()).min(self.escalation_wake())
+            nearest.offer(self.work.retry.due);
+            nearest.offer(self.save_until());
+            nearest.offer(self.kill_at());
+        }
     }
 }
