@@ -4,14 +4,15 @@
 //! each thing that happened; it never blocks, never fails and never looks at anything but its arguments
 //! and itself.
 //!
-//! A step first notes what the input says, then does everything that has become due: a second step at the same
-//! moment, with nothing new, does nothing. In reading order: `claim` (from the begin to the confirm), `lease`
-//! (renewals and signals), `stages` (what there is to do), `work` (one after the other), `stop`, `console`,
-//! `finish`, `timers`; `slot` is the one way in which a call is made again, `options` holds every bound.
+//! A step first notes what the input says, then does everything that has become due: a second step at the
+//! same moment, with nothing new, does nothing. In reading order: `claim` (from the begin to the confirm),
+//! `lease` (renewals and signals), `stages` (what there is to do), `work` (one after the other), `stop`,
+//! `console`, `finish`, `timers`; `slot` is the one way in which a call is made again, `options` holds every
+//! bound.
 //!
-//! What the shell owes it, besides the contracts at the inputs and effects: `Spooled` for all output of a stage
-//! before that stage's `StageEnded`; `Spooled` after each `Print`; an end for every `Begin`, also one that was
-//! killed; the digest in a finish over exactly `log_bytes` bytes.
+//! What the shell owes it, besides the contracts at the inputs and effects: `Spooled` for all output of a
+//! stage before that stage's `StageEnded`; `Spooled` after each `Print`; an end for every `Begin`, also one
+//! that was killed; the digest in a finish over exactly `log_bytes` bytes.
 
 pub mod effect;
 pub mod input;

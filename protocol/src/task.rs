@@ -212,8 +212,8 @@ pub enum VariableCategory {
     Shell,
 }
 
-/// Credentials for a provider, as environment variables: the one way that works with every provider and leaves
-/// the configuration as it is.
+/// Credentials for a provider, as environment variables: the one way that works with every provider and
+/// leaves the configuration as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProviderConfiguration {

@@ -1,8 +1,8 @@
 //! From the process's begin to the confirm: register, wait for the runner, start, confirm.
 //!
-//! Never starts before the runner has answered and the worker is registered, so that a runner which can't come
-//! up stays a launch failure; never gives up an unanswered confirm, since the server may have recorded it;
-//! and leaves with exit 0, having run nothing, when the server says that the task is not ours.
+//! Never starts before the runner has answered and the worker is registered, so that a runner which can't
+//! come up stays a launch failure; never gives up an unanswered confirm, since the server may have recorded
+//! it; and leaves with exit 0, having run nothing, when the server says that the task is not ours.
 
 use scalr_protocol::{agent::Action, task::LeaseAnswer};
 

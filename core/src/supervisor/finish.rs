@@ -2,8 +2,8 @@
 //!
 //! Exactly one outcome: it is decided once, when the work is over, and every finish carries the same. It is
 //! sent until it is answered, for as long as the server keeps the door open; renewals go on until then. The
-//! shell reports all output of a stage as spooled before it reports the stage's end, so that the length in the
-//! outcome is the console's whole length.
+//! shell reports all output of a stage as spooled before it reports the stage's end, so that the length in
+//! the outcome is the console's whole length.
 
 use scalr_protocol::task::{Finished, Outcome, TaskErrorCode};
 

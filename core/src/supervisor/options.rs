@@ -67,9 +67,9 @@ pub(super) const KILL_WAIT_MS: u64 = 60_000;
 pub(super) const RUNNER_GONE_WAIT_MS: u64 = 5_000;
 /// How long our own line may take to appear in the spool before the outcome is sent without it.
 pub(super) const PRINT_WAIT_MS: u64 = 1_000;
-/// How long appends may bring nothing before the outcome is sent ahead of the log: it would otherwise wait for a
-/// day where only the log's store is down. Not less, since from then on the server keeps the log open for ten
-/// minutes only.
+/// How long appends may bring nothing before the outcome is sent ahead of the log: it would otherwise wait
+/// for a day where only the log's store is down. Not less, since from then on the server keeps the log open
+/// for ten minutes only.
 pub(super) const LOG_PATIENCE_MS: u64 = 15 * 60_000;
 /// How long the rest of the log is tried for once the outcome is recorded. The server says `closed` after ten
 /// minutes in which it serves (protocol, call 15); this is for one that does not serve.
@@ -82,8 +82,8 @@ pub(super) const SIGNALS_WAIT_MS: u64 = 30_000;
 pub(super) const SIGNALS_PAUSE_MS: u64 = 1_000;
 /// The longest backoff of the confirm: a claim lives for 60 s.
 pub(super) const CONFIRM_BACKOFF_MS_MAX: u64 = 4_000;
-/// The longest backoff of a delivery within a grace, and how long an answer is waited for: a grace of half a minute
-/// must have room for several tries.
+/// The longest backoff of a delivery within a grace, and how long an answer is waited for: a grace of half a
+/// minute must have room for several tries.
 pub(super) const GRACE_BACKOFF_MS_MAX: u64 = 2_000;
 pub(super) const GRACE_PATIENCE_MS: u64 = 5_000;
 /// The least that the process needs to exit before its SIGKILL.

@@ -1,14 +1,15 @@
 //! Stopping: why, how hard, and by when.
 //!
 //! A tool gets one interrupt in its whole life and never a SIGTERM, whatever further reasons arrive: for
-//! Terraform that is the second interrupt, "exiting immediately", state lost. Then it is waited for, then killed.
-//! Only hooks get interrupt, terminate and kill. Once a stop has begun nothing of the user's is begun.
+//! Terraform that is the second interrupt, "exiting immediately", state lost. Then it is waited for, then
+//! killed. Only hooks get interrupt, terminate and kill. Once a stop has begun nothing of the user's is
+//! begun.
 //!
-//! What the outcome then says: whatever failed by itself before the stop stays the reason. An apply that ran to
-//! its end with exit code 0 has succeeded, whenever the stop came. A plan has succeeded if all that belongs to
-//! it was done: a stop that comes when only uploads are left lets them end, one that comes earlier makes the
-//! outcome its own, with the plan's exit code if it has one. Anything else is the stop's outcome, that of the
-//! first reason; only a force-cancel replaces an earlier one, because it is what ended the tool.
+//! What the outcome then says: whatever failed by itself before the stop stays the reason. An apply that ran
+//! to its end with exit code 0 has succeeded, whenever the stop came. A plan has succeeded if all that
+//! belongs to it was done: a stop that comes when only uploads are left lets them end, one that comes earlier
+//! makes the outcome its own, with the plan's exit code if it has one. Anything else is the stop's outcome,
+//! that of the first reason; only a force-cancel replaces an earlier one, because it is what ended the tool.
 
 use scalr_protocol::task::{Outcome, TaskErrorCode};
 
