@@ -40,7 +40,8 @@ impl Http {
         });
         tokio::spawn(async move { serving.await.unwrap() });
         let person = Client::new(&url, credentials.user.clone()).unwrap();
-        Self { server, url, person, user: credentials.user, pool: credentials.agent, _stop: stop, n_submitted: 0 }
+        let (user, pool) = (credentials.user, credentials.agent);
+        Self { server, url, person, user, pool, _stop: stop, n_submitted: 0 }
     }
 
     async fn create(&self, kind: &str, resource: One) -> String {

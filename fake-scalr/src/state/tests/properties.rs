@@ -246,7 +246,9 @@ proptest! {
             last_ms = due_ms;
         }
         prop_assert_eq!(desk.state.next_deadline_ms(), None);
-        let rests = |task: &Task| matches!(task.status(), TaskStatus::Queued | TaskStatus::Finished | TaskStatus::Lost);
+        let rests = |task: &Task| {
+            matches!(task.status(), TaskStatus::Queued | TaskStatus::Finished | TaskStatus::Lost)
+        };
         prop_assert!(desk.state.tasks.values().all(rests));
     }
 }
