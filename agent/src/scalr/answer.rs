@@ -22,13 +22,7 @@ pub(crate) enum Refusal {
     /// No answer, or none that could be read.
     Unanswered { detail: String },
     /// The server refused.
-    Refused {
-        status: u16,
-        code: ErrorCode,
-        detail: String,
-        retry_after_ms: Option<u64>,
-        stored: Option<u64>,
-    },
+    Refused { status: u16, code: ErrorCode, detail: String, retry_after_ms: Option<u64>, stored: Option<u64> },
 }
 
 impl Refusal {
