@@ -370,3 +370,25 @@ fn failure(place: &Place, error: &io::Error) -> ClusterError {
         ClusterError::Unreachable { detail }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_waited_for_and_a_locked_one_refuses() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = Place::open(folder.path()).expect("a place");
+        let errnos = [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT, rustix::io::Errno::ROFS];
+        let errnos = errnos.into_iter().chain([rustix::io::Errno::ACCESS, rustix::io::Errno::IO]);
+        let said: Vec<_> = errnos.map(|errno| failure(&place, &errno.into()).to_string()).collect();
+        let data = folder.path().canonicalize().expect("its path").display().to_string();
+        expect_test::expect![[r"
+            a quota leaves no room: `DATA/jobs`: No space left on device (os error 28)
+            a quota leaves no room: `DATA/jobs`: Disk quota exceeded (os error 122)
+            refused: `DATA/jobs`: Read-only file system (os error 30)
+            refused: `DATA/jobs`: Permission denied (os error 13)
+            no answer: `DATA/jobs`: Input/output error (os error 5)"]]
+        .assert_eq(&said.join("\n").replace(&data, "DATA"));
+    }
+}

@@ -265,6 +265,41 @@ async fn without_its_keeper_a_job_is_deleted_by_the_sweep() {
 }
 
 #[tokio::test]
+async fn a_keeper_may_be_killed_at_any_moment() {
+    let mut local = Local::new();
+    (local.options.ttl_ms, local.options.failed_ttl_ms) = (0, 0);
+    local.options.runner_wait_ms = 100;
+    let starts = local.data().parent().expect("a folder").join("starts");
+    local.scripts(&format!("echo \"$2\" >> {}; {WORKER}", starts.display()), RUNNER);
+    let cluster = local.open();
+    let mut killed = 0;
+    for n in 0..24_u64 {
+        let name = format!("job-{n}");
+        create(&cluster, &name).await;
+        // From before its first step to long after its last.
+        tokio::time::sleep(std::time::Duration::from_millis(n)).await;
+        for keeper in local.keepers(&name) {
+            // It may have ended by itself.
+            killed += u32::from(rustix::process::kill_process(keeper, Signal::KILL).is_ok());
+        }
+        // As another controller would that does not know.
+        let again = cluster.create(&spec("atask-1", 1, &name)).await;
+        assert!(matches!(again, Ok(_) | Err(ClusterError::Over)), "{again:?}");
+        local.let_finish(&name);
+    }
+    assert!(killed > 0, "they live long enough");
+    let left = |folder: &str| fs::read_dir(local.data().join(folder)).expect("the folder").count();
+    until("all are swept", || left("jobs") == 1 && left("runs") == 1).await;
+    local.until_nothing_runs().await;
+    let text = fs::read_to_string(&starts).unwrap_or_default();
+    let mut started: Vec<_> = text.lines().collect();
+    let all = started.len();
+    started.sort_unstable();
+    started.dedup();
+    assert_eq!(started.len(), all, "none is started twice");
+}
+
+#[tokio::test]
 async fn nothing_is_started_twice() {
     let local = Local::new();
     let cluster = local.open();

@@ -109,6 +109,18 @@ impl Local {
         fs::read_dir("/proc").expect("/proc").flatten().filter_map(pid).filter(works_here).collect()
     }
 
+    /// The keepers of a Job: one, or none any more.
+    pub(super) fn keepers(&self, job: &str) -> Vec<Pid> {
+        let Ok(folder) = self.job(job).canonicalize() else { return Vec::new() };
+        let is_its = |pid: &Pid| {
+            let command =
+                fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
+            let mut arguments = command.split('\0').skip(1);
+            arguments.next() == Some("keeper") && arguments.any(|argument| Path::new(argument) == folder)
+        };
+        self.processes().into_iter().filter(is_its).collect()
+    }
+
     pub(super) async fn until_nothing_runs(&self) {
         until("nothing runs", || self.processes().is_empty()).await;
     }
