@@ -2,16 +2,16 @@
 //!
 //! What is masked of each secret, whitespace round it not counted:
 //!
-//! - All of it, from 4 bytes on. A shorter one is **not** masked: `a`, `no` or `42` would blank half the console, and
-//!   where the blanks stand would give it away. [`Masker::too_short`] says how many there are.
+//! - All of it, from 4 bytes on. A shorter one is **not** masked: `a`, `no` or `42` would blank half the
+//!   console, and where the blanks stand would give it away. [`Masker::too_short`] says how many there are.
 //! - Of one with several lines: the whole, with line ends as LF or CRLF, and each line of at least 8 bytes by
-//!   itself, so that it may be indented, numbered or cut. Shorter lines (the `{` of a JSON key) are
-//!   masked only as a part of the whole.
+//!   itself, so that it may be indented, numbered or cut. Shorter lines (the `{` of a JSON key) are masked
+//!   only as a part of the whole.
 //! - All of these as tools write them into strings: JSON as serde, Go (`\u003c`) and Python (non-ASCII as
 //!   `\u00e9`) escape it, JSON within JSON, and HCL (`$${`); see `forms`.
-//! - Of those up to 4 KiB: percent-encoded (three ways), and in base64, plain and for URLs, by itself or within a longer
-//!   text (`user:password` in a header) at whatever offset; there up to two characters at each edge, which
-//!   belong to the neighbours too, stay. Inside a longer text only from 8 bytes on.
+//! - Of those up to 4 KiB: percent-encoded (three ways), and in base64, plain and for URLs, by itself or, from
+//!   8 bytes on, within a longer text (`user:password` in a header) at whatever offset. There up to two
+//!   characters at each edge stay, since they belong to the neighbours too.
 //!
 //! Where secrets overlap, the leftmost is masked and of those the longest; what another had beyond it stays,
 //! and is never a whole secret. A secret that holds asterisks may be completed by a mask. A secret that a

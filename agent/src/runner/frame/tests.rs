@@ -78,7 +78,10 @@ proptest! {
 
     #[test]
     fn nonsense_is_an_error_or_waits_for_more_and_is_never_kept_beyond_a_frame(
-        bytes in proptest::collection::vec(prop_oneof![Just(OUTPUT), Just(EXITED), Just(0), any::<u8>()], 0..2000),
+        bytes in proptest::collection::vec(
+            prop_oneof![Just(OUTPUT), Just(EXITED), Just(0), any::<u8>()],
+            0..2000,
+        ),
     ) {
         let mut decoder = Decoder::default();
         for piece in bytes.chunks(100) {

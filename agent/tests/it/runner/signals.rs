@@ -54,7 +54,8 @@ async fn a_hook_is_interrupted_terminated_and_killed_with_its_group() {
 /// Leaves its group, its session and its parent; holds the pipe unless told otherwise.
 fn daemon(redirect: &str) -> String {
     format!(
-        "(setsid sh -c 'echo $$ > pid; exec sleep 1000' {redirect} &); while [ ! -s pid ]; do sleep 0.01; done"
+        "(setsid sh -c 'echo $$ > pid; exec sleep 1000' {redirect} &)
+        while [ ! -s pid ]; do sleep 0.01; done"
     )
 }
 
