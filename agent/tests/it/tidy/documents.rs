@@ -163,9 +163,9 @@ fn the_rules_for_documents_bite() {
         "[d](#a-heading-with-code)",
     ]
     .join("\n");
-    expect![[r#"
+    expect![[r"
         docs/a.md:2: the link `b.md` leads nowhere: there is no docs/b.md
-        docs/a.md:2: the link `../c.md#x` leads to no heading of c.md"#]]
+        docs/a.md:2: the link `../c.md#x` leads to no heading of c.md"]]
     .assert_eq(&dead_links(&planted("docs/a.md", &page), |path| path != "docs/b.md").join("\n"));
     let options = "#[arg(\n    long,\n    env = \"SCALR_NEW\"\n)]\npub new_one: u64,\npub other: u64,\n";
     expect![[r"
