@@ -9,8 +9,8 @@
 //!   only as a part of the whole.
 //! - All of these as tools write them into strings: JSON as serde, Go (`\u003c`) and Python (non-ASCII as
 //!   `\u00e9`) escape it, JSON within JSON, and HCL (`$${`); see `forms`.
-//! - Of those up to 4 KiB: percent-encoded (three ways), and in base64, plain and for URLs, by itself or, from
-//!   8 bytes on, within a longer text (`user:password` in a header) at whatever offset. There up to two
+//! - Of those up to 4 KiB: percent-encoded (three ways), and in base64, plain and for URLs, by itself or,
+//!   from 8 bytes on, within a longer text (`user:password` in a header) at whatever offset. There up to two
 //!   characters at each edge stay, since they belong to the neighbours too.
 //!
 //! Where secrets overlap, the leftmost is masked and of those the longest; what another had beyond it stays,
