@@ -3,7 +3,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 use scalr_protocol::{
     id::RunId,
     secret::Secret,
@@ -87,7 +90,7 @@ pub struct Connection {
 #[derive(Args, Debug)]
 pub struct Serve {
     /// Where to listen. Port 0 takes a free one.
-    #[arg(long, env = "FAKE_SCALR_LISTEN", default_value = "127.0.0.1:8010")]
+    #[arg(long, env = "FAKE_SCALR_LISTEN", default_value = "127.0.0.1:8010", value_parser = value::address)]
     pub listen: SocketAddr,
     /// Where others reach it, if not where it listens.
     #[arg(long, env = "FAKE_SCALR_URL", value_parser = value::url)]
@@ -293,8 +296,21 @@ fn not_run(error: &clap::Error) -> NotRun {
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return NotRun::Mistake("no command was given; `fake-scalr --help` lists them".to_owned());
     }
-    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let paragraph = without_secrets(text.split("\n\n").next().unwrap_or_default(), error);
     let what = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let what = what.strip_prefix("error: ").unwrap_or(&what);
     NotRun::Mistake(format!("{what}; `--help` tells what is possible"))
+}
+
+/// Options whose values must not be shown, not even when they are wrong.
+const SECRET: [&str; 5] = ["--token", "--agent-token", "--user-token", "--sensitive-var", "--sensitive-env"];
+
+fn without_secrets(text: &str, error: &clap::Error) -> String {
+    let (Some(ContextValue::String(option)), Some(ContextValue::String(value))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+    else {
+        return text.to_owned();
+    };
+    let name = option.split_whitespace().next().unwrap_or_default();
+    if SECRET.contains(&name) { text.replace(&format!("'{value}' "), "") } else { text.to_owned() }
 }

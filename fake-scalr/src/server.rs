@@ -48,6 +48,7 @@ mod task_api;
 
 use self::{bytes::Store, clock::ServingClock, faults::Faults};
 pub use credentials::{Credentials, write_private};
+pub use routes::{ROUTES, Route, Takes, Who};
 
 /// A timer that fires without effect is asked again after this, so that it can't spin.
 const TIMER_REST: Duration = Duration::from_millis(50);

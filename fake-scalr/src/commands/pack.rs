@@ -78,7 +78,7 @@ pub fn pack(dir: &Path, working_directory: &str) -> Result<File, PackError> {
         Ok(_) => return Err(no_folder("it is a file".to_owned())),
         Err(e) => return Err(no_folder(e.to_string())),
     }
-    configuration(&dir.join(working_directory))?;
+    configuration(&if working_directory.is_empty() { dir.to_owned() } else { dir.join(working_directory) })?;
     let at = |source| PackError::Io { path: dir.to_owned(), source };
     let file = BufWriter::new(tempfile::tempfile().map_err(at)?);
     // The fastest level: most folders are small, and the upload is local.

@@ -1,6 +1,9 @@
 //! Values of options: durations, settings, tools, paths. Every refusal says what was expected.
 
-use std::path::{Component, Path};
+use std::{
+    net::SocketAddr,
+    path::{Component, Path},
+};
 
 use scalr_protocol::{
     blob::Digest,
@@ -22,6 +25,10 @@ pub struct Setting {
 pub(super) fn secret(text: &str) -> Result<Secret, String> {
     let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
     if fits { Ok(Secret::new(text)) } else { Err("a token has no blanks and is not empty".to_owned()) }
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected ADDRESS:PORT, such as 127.0.0.1:8010".to_owned())
 }
 
 pub(super) fn log(text: &str) -> Result<String, String> {

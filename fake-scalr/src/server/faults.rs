@@ -38,13 +38,13 @@ pub(super) struct Fault {
     /// What happens.
     pub(super) kind: FaultKind,
     /// How many calls it happens to; `null` is all of them until the faults are cleared.
-    #[serde(default = "once")]
+    #[serde(default = "Fault::once")]
     pub(super) times: Option<u32>,
     /// How many calls are let through first.
     #[serde(default)]
     pub(super) skip: u32,
     /// How probable it is for each call, of 1000.
-    #[serde(default = "always")]
+    #[serde(default = "Fault::always")]
     pub(super) permille: u32,
     /// How long the call waits first. A cut waits this long while the call is going on.
     #[serde(default)]
@@ -57,12 +57,15 @@ pub(super) struct Fault {
     pub(super) retry_after_s: Option<u32>,
 }
 
-fn once() -> Option<u32> {
-    Some(1)
-}
+impl Fault {
+    #[expect(clippy::unnecessary_wraps, reason = "serde wants the field's own type")]
+    fn once() -> Option<u32> {
+        Some(1)
+    }
 
-fn always() -> u32 {
-    1_000
+    fn always() -> u32 {
+        1_000
+    }
 }
 
 /// What a fault does.

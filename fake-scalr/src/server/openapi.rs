@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the table of routes.
+//! The `OpenAPI` document, made from the table of routes.
 //!
 //! It says what can be called, by whom, with what and with which answers. The shapes of the messages are in
 //! the `protocol` package and its fixtures; they are not told twice.
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::routes::{ROUTES, Route, Takes, Who};
 
-/// Methods that a path item has a field for; others stand in `additionalOperations` (OpenAPI 3.2).
+/// Methods that a path item has a field for; others stand in `additionalOperations` (`OpenAPI` 3.2).
 const KNOWN: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 pub(super) async fn show() -> impl IntoResponse {

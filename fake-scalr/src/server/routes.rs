@@ -1,5 +1,5 @@
 //! Every route, once: its name (by which faults find it), who may call it, what it answers. The router and
-//! the OpenAPI document are both made from this table, so that they can't part.
+//! the `OpenAPI` document are both made from this table, so that they can't part.
 
 use axum::{
     Router,
@@ -21,28 +21,28 @@ use super::{
 
 /// One call.
 #[derive(Debug)]
-pub(super) struct Route {
+pub struct Route {
     /// The name by which faults find it.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// Its method.
-    pub(super) method: &'static str,
+    pub method: &'static str,
     /// Its path, with parameters in braces.
-    pub(super) path: &'static str,
+    pub path: &'static str,
     /// Which token it wants.
-    pub(super) token: Who,
+    pub token: Who,
     /// What it takes.
-    pub(super) body: Takes,
+    pub body: Takes,
     /// The statuses of its answers, besides refusals that every route may give.
-    pub(super) answers: &'static [u16],
+    pub answers: &'static [u16],
     /// What it does.
-    pub(super) summary: &'static str,
+    pub summary: &'static str,
     /// None where another route of the same path serves all methods.
     handler: Option<fn() -> MethodRouter<Server>>,
 }
 
 /// Which token a route wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
+pub enum Who {
     /// None.
     Nobody,
     /// A pool token.
@@ -59,7 +59,7 @@ pub(super) enum Who {
 
 /// What a route takes as its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
+pub enum Takes {
     /// Nothing.
     Nothing,
     /// A JSON:API document whose `data.type` is this.
@@ -75,7 +75,7 @@ use Who::{Nobody, Pool, Run, Session, Task, User};
 
 impl Route {
     /// Whether it belongs to the agent protocol.
-    pub(super) fn is_agents(&self) -> bool {
+    pub fn is_agents(&self) -> bool {
         self.path.starts_with(BASE_PATH)
     }
 }
@@ -97,7 +97,7 @@ macro_rules! routes {
 
 /// All of them.
 #[rustfmt::skip]
-pub(super) const ROUTES: &[Route] = routes! {
+pub const ROUTES: &[Route] = routes! {
     "register" POST "/api/agent/v1/agents" Pool Document("agents"), [201, 200, 403, 409], "Register an agent", Some(|| post(agent_api::register));
     "heartbeat" POST "/api/agent/v1/agents/{agent}/heartbeat" Session Document("agent-heartbeats"), [200, 410], "Say that an agent lives, and hear of its tasks", Some(|| post(agent_api::heartbeat));
     "deregister" DELETE "/api/agent/v1/agents/{agent}" Session Nothing, [204], "Deregister an agent", Some(|| delete(agent_api::deregister));

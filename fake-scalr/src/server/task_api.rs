@@ -14,7 +14,6 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use scalr_protocol::{
     blob::{BlobKind, BlobRef, DIGEST_HEADER, Digest},
     console::{CHUNK_BYTES_MAX, ContentRange, stored_header},
@@ -119,14 +118,11 @@ pub(super) async fn log(
     }
     let lock = server.inner.log_locks.of(&task);
     let _only = lock.lock_owned().await;
-    // The bytes wait on disk behind the stored length until the state has taken them.
-    let stored = server.read(|state| state.log_bytes(&task));
-    if let Some(new) =
-        stored.and_then(|stored| stored.checked_sub(range.first)).and_then(|had| beyond(&parts, had))
-    {
+    // The bytes wait on disk behind the stored length until the state has taken them. Those that begin
+    // anywhere else are told where the log is, whatever they are.
+    if server.read(|state| state.log_bytes(&task)) == Some(range.first) {
         let (server, task) = (server.clone(), task.clone());
-        let at = stored.unwrap_or_default();
-        tokio::task::spawn_blocking(move || server.inner.store.write_log(&task, at, &new))
+        tokio::task::spawn_blocking(move || server.inner.store.write_log(&task, range.first, &parts))
             .await
             .map_err(|e| Refused::new(ErrorCode::Internal, e.to_string()))??;
     }
@@ -137,19 +133,6 @@ pub(super) async fn log(
     }
     let Reply::Log { stored, .. } = reply else { return Err(odd()) };
     Ok(with_stored(StatusCode::ACCEPTED.into_response(), stored))
-}
-
-/// What is left of the parts after the first `had` bytes; nothing is copied.
-fn beyond(parts: &[Bytes], mut had: u64) -> Option<Vec<Bytes>> {
-    let mut rest = Vec::new();
-    for part in parts {
-        let skip = usize::try_from(had).unwrap_or(usize::MAX).min(part.len());
-        had -= skip as u64;
-        if skip < part.len() {
-            rest.push(part.slice(skip..));
-        }
-    }
-    if rest.is_empty() { None } else { Some(rest) }
 }
 
 fn content_range(headers: &HeaderMap) -> Result<ContentRange, Refused> {

@@ -1,3 +1,5 @@
+#![expect(clippy::needless_raw_string_hashes, reason = "as expect-test writes them")]
+
 use std::{fmt::Write as _, os::unix::fs::symlink};
 
 use expect_test::{Expect, expect};
@@ -51,15 +53,15 @@ fn packs_everything_but_history_and_what_init_makes() {
     ]);
     fs::set_permissions(dir.path().join("script.sh"), PermissionsExt::from_mode(0o700)).unwrap();
     symlink("../modules/a/a.tf", dir.path().join("modules/link.tf")).unwrap();
-    expect![[r"
+    expect![[r#"
         644 .terraform.lock.hcl (4)
         644 main.tf (1)
         755 modules (0)
         755 modules/a (0)
         644 modules/a/a.tf (2)
-        777 modules/link.tf -> ../modules/a/a.tf
+        755 modules/link.tf -> ../modules/a/a.tf
         755 script.sh (9)
-    "]]
+    "#]]
     .assert_eq(&listed(pack(dir.path(), "").unwrap()));
 }
 
@@ -77,7 +79,7 @@ fn a_folder_without_a_configuration_is_refused() {
         &dir,
         "",
         &expect![
-            "`DIR/` holds no *.tf or *.tf.json file; name the folder that holds the configuration, or its --working-directory"
+            "`DIR` holds no *.tf or *.tf.json file; name the folder that holds the configuration, or its --working-directory"
         ],
     );
     refused(
