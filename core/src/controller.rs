@@ -32,6 +32,9 @@ mod timers;
 mod watch;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use scalr_protocol::agent::TaskAt;
@@ -235,10 +238,10 @@ impl Controller {
 
     /// Brings the indexes in line, and plans again when there is more or less room.
     fn index(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
-        let before = (self.board.occupied(), self.board.podless(), self.board.queue.len());
+        let before = (self.board.occupied(), self.board.podless.len(), self.board.queue.len());
         self.count_end(turn.now, key);
         self.board.index(turn.now, key);
-        if before != (self.board.occupied(), self.board.podless(), self.board.queue.len()) {
+        if before != (self.board.occupied(), self.board.podless.len(), self.board.queue.len()) {
             self.replan(turn);
         }
         self.arm_window();

@@ -64,14 +64,14 @@ impl Board {
         u32::try_from(self.live.len() + self.ghosts.len()).unwrap_or(u32::MAX)
     }
 
-    /// How many own Jobs wait for a first pod.
-    pub(super) fn podless(&self) -> u32 {
-        u32::try_from(self.podless.len()).unwrap_or(u32::MAX)
+    /// How many own Jobs wait for a first pod, and have only since `after`.
+    pub(super) fn podless(&self, after: Millis) -> u32 {
+        u32::try_from(self.podless_since(after).count()).unwrap_or(u32::MAX)
     }
 
-    /// Since when the longest has waited.
-    pub(super) fn podless_since(&self) -> Option<Millis> {
-        self.podless_in_order.first().map(|(since, _)| *since)
+    /// Since when those wait, longest last.
+    pub(super) fn podless_since(&self, after: Millis) -> impl Iterator<Item = Millis> {
+        self.podless_in_order.iter().rev().map(|(since, _)| *since).take_while(move |since| *since > after)
     }
 
     /// Whether something else has this name.
@@ -99,9 +99,6 @@ impl Board {
         if !entry.is_launched {
             entry.is_launched = true;
             entry.launched_at = now;
-        }
-        if entry.creation.as_ref().is_some_and(|creation| creation.op.is_none()) {
-            entry.creation = None;
         }
         self.jobs.insert(job.uid.clone(), job);
         key

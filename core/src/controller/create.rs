@@ -8,7 +8,7 @@ use super::{
     effect::{ClusterCall, NoteLevel},
     entry::{Creation, DoorCall, Failure, Standing},
     name::job_name,
-    options::CREATE_UNRESOLVED_MS,
+    options::{CREATE_LOOK_MS, CREATE_UNRESOLVED_MS},
     timers::Timer,
 };
 use crate::{
@@ -61,7 +61,8 @@ impl Controller {
         };
         let op = self.call_cluster(turn, Call::Create(key.clone()), ClusterCall::Create(Box::new(spec)));
         if let Some(entry) = self.entry(key) {
-            entry.creation = Some(Creation { op: Some(op), sent: turn.now, is_uncertain, attempts });
+            entry.creation =
+                Some(Creation { op: Some(op), sent: turn.now, unanswered: turn.now, is_uncertain, attempts });
         }
         self.index(turn, key);
     }
@@ -71,15 +72,12 @@ impl Controller {
     pub(super) fn create_again(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
         let Some(entry) = self.board.get(key) else { return };
         let Some(creation) = entry.creation.as_ref().filter(|creation| creation.op.is_none()) else { return };
-        if entry.is_launched {
-            // Its Job was seen since, and is never made again, whatever became of it.
-            return self.created_before(turn, key);
-        }
-        let (attempts, sent, standing) = (creation.attempts, creation.sent, entry.standing);
+        let (attempts, unanswered, standing) = (creation.attempts, creation.unanswered, entry.standing);
         let holding = entry.holding.as_ref().filter(|_| entry.door.is_none() && self.drain.is_none());
-        let is_ours = matches!(standing, Standing::Held | Standing::Unasked);
+        // Once its Job was seen it is never made again, whatever became of it.
+        let is_ours = matches!(standing, Standing::Held | Standing::Unasked) && !entry.is_launched;
         let Some(holding) = holding.filter(|_| is_ours) else {
-            let expires = sent + CREATE_UNRESOLVED_MS;
+            let expires = unanswered + CREATE_UNRESOLVED_MS;
             if turn.now < expires {
                 self.timers.set(Timer::Create(key.clone()), expires);
                 return;
@@ -92,7 +90,7 @@ impl Controller {
         };
         if self.planning.is_paused || holding.lease_until <= turn.now || !self.session.is_ready {
             // As for every other task: launched when the reason has gone.
-            self.timers.set(Timer::Create(key.clone()), self.retry_at(turn.now, self.ops.last(), 3, 0));
+            self.timers.set(Timer::Create(key.clone()), turn.now + CREATE_LOOK_MS);
             return;
         }
         self.create(turn, key, attempts, true);
@@ -111,7 +109,10 @@ impl Controller {
         };
         creation.op = None;
         let error = match result {
-            Ok(job) => return self.job_created(turn, key, job),
+            Ok(job) if job.task == key.id && job.fence == key.fence => {
+                return self.job_created(turn, key, job);
+            }
+            Ok(_) => ClusterError::Unreachable { detail: "the answer is about another Job".to_owned() },
             Err(error) => error,
         };
         self.note_job(turn, NoteLevel::Warning, format!("making a Job failed: {error}"), key);
@@ -158,11 +159,8 @@ impl Controller {
         self.timers.clear(&Timer::Create(key.clone()));
         let message = format!("Job {}", job.name);
         self.note_job(turn, NoteLevel::Info, "Job made", key);
-        // A thin map may be wrong about anything but the task it was asked for.
-        if job.task == key.id && job.fence == key.fence {
-            let change = self.jobs.answered(mark, Object::Job(job));
-            self.changed(turn, change);
-        }
+        let change = self.jobs.answered(mark, Object::Job(job));
+        self.changed(turn, change);
         self.tell(turn, key, LaunchEventKind::JobCreated, message);
         self.feed_if_needed(turn, crate::cluster::Kind::Jobs);
         self.replan(turn);
@@ -172,10 +170,10 @@ impl Controller {
     fn create_unanswered(&mut self, turn: &mut Turn<'_>, op: Op, key: &TaskAt) {
         let is_draining = self.drain.is_some();
         let Some(entry) = self.entry(key) else { return };
-        if entry.is_launched {
-            entry.creation = None;
-        } else if let Some(creation) = &mut entry.creation {
+        // Even where its Job was seen: a second request may make it once more when the first one's is gone.
+        if let Some(creation) = &mut entry.creation {
             creation.is_uncertain = true;
+            creation.unanswered = turn.now;
             creation.attempts = creation.attempts.saturating_add(1);
             let attempts = creation.attempts;
             let at = self.retry_at(turn.now, op, attempts, 0);

@@ -130,6 +130,8 @@ pub(super) struct Creation {
     pub(super) op: Option<Op>,
     /// When the last one was sent.
     pub(super) sent: Millis,
+    /// When one was last found to go unanswered.
+    pub(super) unanswered: Millis,
     /// Whether a call went unanswered, so that the Job may exist whatever later ones say.
     pub(super) is_uncertain: bool,
     /// How many calls have gone unanswered.

@@ -55,10 +55,6 @@ impl Controller {
         if entry.door.is_some() {
             return Some("it is being given back to Scalr".to_owned());
         }
-        if let Some(creation) = &entry.creation {
-            let since = now.since(creation.sent) / 1_000;
-            return Some(format!("its Job is being made, {since} s ago for the last time"));
-        }
         if entry.is_launched {
             let since = now.since(entry.launched_at) / 1_000;
             let trouble = self.board.pods_of(entry).find_map(|pod| pod.trouble.as_ref());
@@ -68,6 +64,10 @@ impl Controller {
                 None => "its worker has not claimed it yet",
             };
             return Some(format!("its Job was made {since} s ago: {state}"));
+        }
+        if let Some(creation) = &entry.creation {
+            let since = now.since(creation.sent) / 1_000;
+            return Some(format!("its Job is being made, {since} s ago for the last time"));
         }
         let Some(reason) = &holding.reason else {
             return Some("it has just arrived and is about to be planned".to_owned());

@@ -212,7 +212,7 @@ impl Controller {
                 }
             }
             Some(Change::Put(Object::Pod(pod))) => {
-                let waiting = self.board.podless();
+                let waiting = self.podless();
                 let (key, is_first) = self.board.put_pod(pod.clone());
                 if is_first && self.board.podless.contains_key(&key) {
                     self.window.pod_appeared(waiting);

@@ -8,7 +8,10 @@ use super::{
     timers::Timer,
     window::PODLESS_MS,
 };
-use crate::cluster::{Container, Disruption, JobEnd, Pod, PodTrouble, TroubleKind};
+use crate::{
+    clock::Millis,
+    cluster::{Container, Disruption, JobEnd, Pod, PodTrouble, TroubleKind},
+};
 
 impl Controller {
     /// What follows for a task that no worker is known to have claimed.
@@ -138,19 +141,29 @@ impl Controller {
 
     /// Jobs that get no pods for a while mean that the cluster has enough of them.
     pub(super) fn check_window(&mut self, turn: &mut Turn<'_>) {
-        if let Some(since) = self.board.podless_since() {
-            if turn.now.since(since) >= PODLESS_MS {
-                self.window.halve(turn.now);
-                self.timers.set(Timer::Window, turn.now + PODLESS_MS);
-                self.replan(turn);
-            } else {
-                self.timers.set(Timer::Window, since + PODLESS_MS);
-            }
+        let checked = self.window.checked(turn.now);
+        let has_come_of_age =
+            |since: &Millis| *since + PODLESS_MS > checked && *since + PODLESS_MS <= turn.now;
+        if self.board.podless.values().any(has_come_of_age) {
+            // From now on they don't count, so that one that never gets a pod does not stop all.
+            self.window.halve(turn.now);
+            self.replan(turn);
         }
+        self.arm_window();
+    }
+
+    /// How many own Jobs have waited for a first pod, but not for long.
+    pub(super) fn podless(&self) -> u32 {
+        self.board.podless(self.podless_after())
+    }
+
+    fn podless_after(&self) -> Millis {
+        // At the beginning of time nothing is old.
+        if self.now.0 < PODLESS_MS { Millis::default() } else { self.now - PODLESS_MS }
     }
 
     pub(super) fn arm_window(&mut self) {
-        if let Some(since) = self.board.podless_since()
+        if let Some(since) = self.board.podless_since(self.podless_after()).last()
             && self.timers.at(&Timer::Window).is_none()
         {
             self.timers.set(Timer::Window, since + PODLESS_MS);

@@ -91,6 +91,8 @@ pub(super) const DOORS_MAX: usize = 32;
 pub(super) const KNOCK_AGAIN_MS: u64 = 60_000;
 /// A Job that was deleted and does not even look it is deleted again no sooner.
 pub(super) const DELETE_AGAIN_MS: u64 = 30_000;
+/// How often an unanswered create looks whether it may be repeated: pauses and lapsed leases last longer.
+pub(super) const CREATE_LOOK_MS: u64 = 2_000;
 /// After an unanswered create a Job appears within this, or never: an API server's longest request.
 pub(super) const CREATE_UNRESOLVED_MS: u64 = 60_000;
 /// How many watches may break in a row before everything is listed again.

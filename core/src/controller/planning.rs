@@ -79,7 +79,7 @@ impl Controller {
         let cap = self.options.capacity;
         let by_cap = cap.saturating_sub(self.board.occupied());
         let window = self.window.size();
-        let by_window = window.saturating_sub(self.board.podless());
+        let by_window = window.saturating_sub(self.podless());
         let limit =
             if by_cap <= by_window { HoldReason::InFlightCap { cap } } else { HoldReason::Window { window } };
         let free = by_cap.min(by_window);

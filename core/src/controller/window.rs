@@ -24,11 +24,13 @@ pub(super) struct Window {
     is_probing: bool,
     pods_since: u32,
     halved_at: Option<Millis>,
+    /// When Jobs without pods were last looked for.
+    checked_at: Millis,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { size: FIRST, is_probing: true, pods_since: 0, halved_at: None }
+        Self { size: FIRST, is_probing: true, pods_since: 0, halved_at: None, checked_at: Millis(0) }
     }
 }
 
@@ -48,6 +50,11 @@ impl Window {
             self.size = (self.size + 1).min(MOST);
             self.pods_since = 0;
         }
+    }
+
+    /// Jobs without pods are looked for. Says when they were the last time.
+    pub(super) fn checked(&mut self, now: Millis) -> Millis {
+        std::mem::replace(&mut self.checked_at, now)
     }
 
     /// The cluster is in trouble.

@@ -1,0 +1,195 @@
+//! Pods that do not start, and workers that are lost.
+
+use expect_test::expect;
+use scalr_protocol::agent::Verdict;
+
+use super::story::*;
+use crate::{
+    cluster::{Container, Disruption, JobEnd, Pod, TroubleKind},
+    controller::input::Answer,
+    scalr::{Door, WorkerLostAnswer},
+};
+
+fn launched() -> Story {
+    let mut story = Story::ready();
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Held)];
+    story.launched("t1@1", 11);
+    story.job(job("t1@1", 11));
+    story.skip();
+    story
+}
+
+fn started() -> Story {
+    let mut story = launched();
+    story.pod(running("t1@1", 12));
+    story.verdicts = vec![(key("t1@1"), Verdict::Started)];
+    story.advance(10_000);
+    story.skip();
+    story
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_told_and_its_job_deleted_once_the_door_is_shut() {
+    let mut story = launched();
+    story.pod(troubled("t1@1", 12, TroubleKind::ImagePull, "manifest unknown"));
+    story.advance(180_000);
+    story.check(&expect![[r#"
+        1.010s watch: pod worker=Waiting runner=Waiting
+        181.010s …
+            launch-failed t1@1 ImagePull retryable: not started in 180 s: manifest unknown
+    "#]]);
+    story.answer("launch-failed", Answer::LaunchFailed(Err(unreachable())));
+    story.advance(1_000);
+    story.answer("launch-failed", Answer::LaunchFailed(Ok(Door::Shut)));
+    story.check(&expect![[r#"
+        181.010s launch-failed: LaunchFailed(Err(Unreachable { detail: "timed out" }))
+        181.573s …
+            launch-failed t1@1 ImagePull retryable: not started in 180 s: manifest unknown
+        182.010s launch-failed: LaunchFailed(Ok(Shut))
+            delete j-t1-1 u-t1-1
+    "#]]);
+}
+
+#[test]
+fn a_worker_that_was_quicker_keeps_its_job() {
+    for door in [Door::Started, Door::Claimed] {
+        let mut story = launched();
+        story.advance(180_100);
+        story.answer("launch-failed", Answer::LaunchFailed(Ok(door)));
+        story.verdicts = vec![(key("t1@1"), Verdict::Started)];
+        story.advance(60_000);
+        assert!(!story.has("delete"), "{door:?}");
+        assert!(!story.has("launch-failed"), "{door:?}");
+    }
+}
+
+#[test]
+fn the_clock_stops_while_a_node_is_coming_but_not_for_ever() {
+    let mut story = launched();
+    story.pod(troubled("t1@1", 12, TroubleKind::ScalingUp, "a node is coming"));
+    story.advance(5 * 3_600_000);
+    assert!(!story.has("launch-failed"));
+    story.skip();
+    story.advance(3_600_000);
+    assert!(story.has("launch-failed t1@1 Unschedulable retryable"));
+}
+
+#[test]
+fn what_cannot_heal_ends_at_once() {
+    let mut story = launched();
+    story.pod(troubled("t1@1", 12, TroubleKind::ImageInvalid, "couldn't parse image name"));
+    story.check(&expect![[r#"
+        1.010s watch: pod worker=Waiting runner=Waiting
+            launch-failed t1@1 ImagePull for good: an image's name is not valid: couldn't parse image name
+    "#]]);
+}
+
+#[test]
+fn a_worker_that_exits_early_is_believed_after_scalr_was_asked_again() {
+    let mut story = launched();
+    story.is_quiet = false;
+    story.beat(&[("t1@1", Verdict::Held)]);
+    story.skip();
+    story.pod(pod("t1@1", 12, exited(1), exited(0)));
+    story.beat(&[("t1@1", Verdict::Held)]);
+    story.check(&expect![[r#"
+        11.010s watch: pod worker=Terminated { exit_code: 1, is_oom: false } runner=Terminated { exit_code: 0, is_oom: false }
+        12.000s …
+            heartbeat slots=2 [t1@1]
+        12.010s verdicts [t1@1 Held]
+            launch-failed t1@1 WorkerExited retryable: the worker ended before it claimed the task
+    "#]]);
+}
+
+#[test]
+fn a_job_that_failed_before_the_claim_names_what_happened_to_its_pod() {
+    let mut story = launched();
+    let evicted = Pod { disruption: Some(Disruption::Evicted), ..waiting("t1@1", 12) };
+    story.pod(evicted);
+    story.job(ended("t1@1", 13, JobEnd::Failed { reason: "PodFailurePolicy".to_owned() }));
+    story.advance(2_000);
+    story.check(&expect![[r#"
+        1.010s watch: pod worker=Waiting runner=Waiting
+        1.010s watch: Job j-t1-1 deleting=false end=Some(Failed { reason: "PodFailurePolicy" })
+        2.000s …
+            launch-failed t1@1 Evicted retryable: its Job ended before the worker claimed the task
+    "#]]);
+}
+
+#[test]
+fn a_lost_worker_is_told_once_with_proof_when_both_have_ended() {
+    let mut story = started();
+    let oom = Container::Terminated { exit_code: 137, is_oom: true };
+    story.pod(pod("t1@1", 13, exited(1), oom));
+    story.advance(2_000);
+    story.answer("worker-lost", Answer::WorkerLost(Ok(WorkerLostAnswer::Noted)));
+    story.advance(60_000);
+    story.check(&expect![[r#"
+        11.010s watch: pod worker=Terminated { exit_code: 1, is_oom: false } runner=Terminated { exit_code: 137, is_oom: true }
+        12.000s …
+            worker-lost t1@1 OomKilled container=Some("runner") exit=Some(137) ended=true
+        13.010s worker-lost: WorkerLost(Ok(Noted))
+    "#]]);
+}
+
+#[test]
+fn a_missing_pod_is_a_reason_and_never_proof() {
+    let mut story = started();
+    story.pod_gone(running("t1@1", 14));
+    story.advance(2_000);
+    story.answer("worker-lost", Answer::WorkerLost(Ok(WorkerLostAnswer::Noted)));
+    story.advance(30_000);
+    story.check(&expect![[r#"
+        11.010s watch: pod gone
+        12.000s …
+            worker-lost t1@1 Deleted container=None exit=None ended=false
+        13.010s worker-lost: WorkerLost(Ok(Noted))
+    "#]]);
+}
+
+#[test]
+fn a_pod_whose_like_was_never_seen_proves_nothing() {
+    // After a restart nobody knows whether there was another pod, on a node that is cut off.
+    let over = pod("t1@1", 6, exited(0), exited(0));
+    let mut story = Story::ready_with(options(), vec![job("t1@1", 5)], vec![over]);
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Started)];
+    story.advance(15_000);
+    story.check(&expect![[r#"
+        12.000s …
+            worker-lost t1@1 Exited container=Some("worker") exit=Some(0) ended=false
+    "#]]);
+}
+
+#[test]
+fn a_worker_that_finished_meanwhile_is_not_reported() {
+    let mut story = started();
+    story.verdicts = vec![(key("t1@1"), Verdict::Ended)];
+    story.pod(pod("t1@1", 13, exited(0), exited(0)));
+    story.job(ended("t1@1", 14, JobEnd::Complete));
+    story.advance(60_000);
+    story.job_gone(job("t1@1", 15));
+    story.pod_gone(pod("t1@1", 16, exited(0), exited(0)));
+    story.check(&expect![[r#"
+        11.010s watch: pod worker=Terminated { exit_code: 0, is_oom: false } runner=Terminated { exit_code: 0, is_oom: false }
+        11.010s watch: Job j-t1-1 deleting=false end=Some(Complete)
+        71.010s watch: Job j-t1-1 gone
+        71.010s watch: pod gone
+    "#]]);
+    assert_eq!(story.brain.status().live, 0);
+}
+
+#[test]
+fn progress_is_told_as_launch_events() {
+    let mut story = Story::ready();
+    story.launched("t1@1", 11);
+    story.pod(troubled("t1@1", 12, TroubleKind::Unschedulable, "0/3 nodes are available"));
+    story.pod(Pod { node: Some("node-1".into()), ..waiting("t1@1", 13) });
+    story.skip();
+    story.advance(100);
+    story.check(&expect![[r#"
+        1.060s …
+            events [t1@1 JobCreated: Job j-t1-1; t1@1 Unschedulable: 0/3 nodes are available; t1@1 PodScheduled: node node-1]
+    "#]]);
+}
