@@ -31,6 +31,14 @@ pub enum ClientError {
         /// Why not.
         why: String,
     },
+    /// TLS can't be spoken here.
+    #[error("{url} can't be spoken to ({why}); install CA certificates, or name a bundle in SSL_CERT_FILE")]
+    Untrusting {
+        /// The server.
+        url: String,
+        /// What is missing.
+        why: String,
+    },
     /// The server said no.
     #[error("{0}")]
     Refused(Box<ApiError>),
@@ -63,7 +71,7 @@ impl Client {
         }
         let http = builder
             .build()
-            .map_err(|e| ClientError::Unreachable { url: url.to_string(), why: root_cause(&e) })?;
+            .map_err(|e| ClientError::Untrusting { url: url.to_string(), why: root_cause(&e) })?;
         Ok(Self { http, url: url.clone(), token })
     }
 

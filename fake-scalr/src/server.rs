@@ -20,15 +20,13 @@ use std::{
 use axum::Router;
 use scalr_protocol::{
     error::{ApiError, ErrorCode},
-    id::TaskId,
     task::Tool,
 };
-use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, time::sleep_until};
 
 use crate::{
-    journal::{Journal, JournalError},
-    state::{Command, Reply, Settings, Stamp, State, Token, views::RunView},
+    journal::JournalError,
+    state::{Command, Reply, Settings, Stamp, State, Token},
 };
 
 mod agent_api;
@@ -40,13 +38,14 @@ mod credentials;
 mod faults;
 mod inspect;
 mod openapi;
+mod owner;
 mod page;
 mod public_api;
 mod routes;
 mod state_api;
 mod task_api;
 
-use self::{bytes::Store, clock::ServingClock, faults::Faults};
+use self::{bytes::Store, clock::ServingClock, faults::Faults, owner::Owner};
 pub use credentials::{Credentials, write_private};
 pub use routes::{ROUTES, Route, Takes, Who};
 
@@ -99,31 +98,6 @@ struct Inner {
     ended: watch::Sender<Option<String>>,
 }
 
-#[derive(Debug)]
-struct Owner {
-    state: State,
-    journal: Option<Journal>,
-}
-
-#[derive(Serialize)]
-struct RecordRef<'a> {
-    stamp: &'a Stamp,
-    command: &'a Command,
-}
-
-#[derive(Deserialize)]
-struct Record {
-    stamp: Stamp,
-    command: Command,
-}
-
-/// What a kept state is wrapped in: the clock goes on from here.
-#[derive(Serialize, Deserialize)]
-struct Kept<S> {
-    now_ms: u64,
-    state: S,
-}
-
 impl Server {
     /// A server that keeps everything in a temporary folder.
     pub fn temporary(settings: Settings) -> Result<Self, ServerError> {
@@ -133,41 +107,14 @@ impl Server {
     /// A server that keeps everything in a folder, and goes on from what it holds. Of the tools it tells
     /// where their zips are.
     pub fn open(settings: Settings, tools: Vec<Tool>, data_dir: Option<&Path>) -> Result<Self, ServerError> {
-        let (mut state, mut now_ms, mut journal) = (State::new(settings.clone()), 0, None);
-        if let Some(dir) = data_dir {
-            let (opened, recovered) = Journal::open(dir)?;
-            if let Some(kept) = recovered.snapshot {
-                let kept: Kept<State> = serde_json::from_value(kept).map_err(ServerError::Unreadable)?;
-                (now_ms, state) = (kept.now_ms, kept.state);
-            }
-            for text in recovered.records {
-                let record: Record = serde_json::from_str(&text).map_err(ServerError::Unreadable)?;
-                now_ms = record.stamp.now_ms;
-                // What was refused then is refused now; it was told then.
-                drop(state.apply(&record.stamp, record.command));
-            }
-            journal = Some(opened);
-        }
+        let (owner, now_ms) = Owner::recovered(settings.clone(), data_dir)?;
         let store = Store::open(data_dir).map_err(ServerError::Store)?;
-        for (task, bytes) in logs(&state) {
+        for (task, bytes) in owner.logs() {
             store.cut_log(&task, bytes).map_err(ServerError::Store)?;
         }
-        let is_new = state.version() == 0;
-        let server = Self { inner: Arc::new(Inner::new(Owner { state, journal }, now_ms, store, tools)) };
-        server.begin(settings, is_new)?;
+        let server = Self { inner: Arc::new(Inner::new(owner, now_ms, store, tools)) };
+        server.owner().begin(settings, &server.stamp())?;
         Ok(server)
-    }
-
-    /// The first thing in a server's life: new settings hold, and everybody gets his full time again.
-    fn begin(&self, settings: Settings, is_new: bool) -> Result<(), ServerError> {
-        let mut owner = self.owner();
-        owner.state.configure(settings);
-        if !is_new {
-            // It refuses nothing.
-            drop(owner.state.apply(&self.stamp(), Command::Restart));
-        }
-        owner.snapshot(self.inner.clock.now_ms())?;
-        Ok(())
     }
 
     /// Applies a command, and journals it if it changed anything.
@@ -314,37 +261,6 @@ impl Inner {
             log_locks: task_api::LogLocks::default(),
         }
     }
-}
-
-impl Owner {
-    /// The inner result is the state's; the outer one fails when nothing more may be acknowledged.
-    fn apply(&mut self, stamp: &Stamp, command: Command) -> Result<Result<Reply, ApiError>, JournalError> {
-        let Some(journal) = &mut self.journal else { return Ok(self.state.apply(stamp, command)) };
-        let line = journal.encode(&RecordRef { stamp, command: &command })?;
-        let before = self.state.version();
-        let reply = self.state.apply(stamp, command);
-        if self.state.version() != before {
-            journal.append(&line)?;
-            if journal.is_long() {
-                self.snapshot(stamp.now_ms)?;
-            }
-        }
-        Ok(reply)
-    }
-
-    fn snapshot(&mut self, now_ms: u64) -> Result<(), JournalError> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        journal.replace(&Kept { now_ms, state: &self.state })
-    }
-}
-
-/// Every task with a console, and how much of it was acknowledged.
-fn logs(state: &State) -> Vec<(TaskId, u64)> {
-    let of_run = |run: RunView| {
-        let stages = [state.plan(&run.plan), run.apply.and_then(|apply| state.apply_stage(&apply))];
-        stages.into_iter().flatten().filter_map(|stage| Some((stage.task?, stage.log_bytes)))
-    };
-    state.runs(None).into_iter().flat_map(of_run).collect()
 }
 
 fn replaced(number: &mut u64, new: u64) -> bool {

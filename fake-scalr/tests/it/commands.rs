@@ -16,8 +16,24 @@ use crate::{
     fixture::{POOL, USER},
 };
 
-/// Plays an agent with one worker, over HTTP: each stage says `lines` and ends.
-async fn agent(served: &Served, stages: &[(&str, &str, bool)]) {
+/// What one stage does: which action it is, what it says, and how it ends.
+struct Stage {
+    action: &'static str,
+    console: &'static str,
+    outcome: &'static str,
+    has_changes: bool,
+}
+
+const PLAN: Stage = Stage {
+    action: "plan",
+    console: "Plan: 1 to add\n\u{1b}[1mbold\r\n",
+    outcome: "succeeded",
+    has_changes: true,
+};
+const APPLY: Stage = Stage { action: "apply", console: "Apply complete!", ..PLAN };
+
+/// Plays an agent with one worker for each stage, over HTTP.
+async fn agent(served: &Served, stages: &[Stage]) {
     let said = async |method: &str, path: &str, token: &str, kind: &str, attributes: Value| {
         let body = json!({"data": {"type": kind, "attributes": attributes}});
         let (status, answer) = served.send(method, &format!("/api/agent/v1/{path}"), token, body).await;
@@ -29,7 +45,7 @@ async fn agent(served: &Served, stages: &[(&str, &str, bool)]) {
     let controller = said("POST", "agents", POOL, "agents", who.clone()).await;
     let session = controller["session-token"].as_str().unwrap().to_owned();
     let acquire = format!("agents/{}/acquire", controller["agent"].as_str().unwrap());
-    for (action, console, has_changes) in stages {
+    for Stage { action, console, outcome, has_changes } in stages {
         let ask = json!({"slots": 1, "ahead": 0, "actions": ["plan", "apply"], "wait-ms": 30000});
         let grant = said("POST", &acquire, &session, "agent-acquires", ask).await["tasks"][0].clone();
         assert_eq!(grant["action"], json!(action));
@@ -50,12 +66,15 @@ async fn agent(served: &Served, stages: &[(&str, &str, bool)]) {
         let range = format!("bytes 0-{}/*", console.len() - 1);
         served.append(&format!("/api/agent/v1/{task}/log"), &token, &range, console).await;
         let sha256: String = Sha256::digest(console).iter().map(|byte| format!("{byte:02x}")).collect();
-        let finish = json!({
-            "fence": fence, "outcome": "succeeded", "exit-code": 0,
+        let mut finish = json!({
+            "fence": fence, "outcome": outcome,
             "summary": {"has-changes": has_changes, "resource-additions": 1, "resource-changes": 0,
                         "resource-destructions": 0, "resource-imports": 0, "resource-forgets": 0},
             "log": {"bytes": console.len(), "sha256": sha256},
         });
+        if *outcome == "failed" {
+            finish["error"] = json!({"code": "plan-failed", "message": "terraform plan exited with 1"});
+        }
         said("POST", &format!("{task}/finish"), &token, "agent-task-finishes", finish).await;
     }
 }
@@ -104,20 +123,54 @@ fn example() -> TempDir {
 async fn submit_shows_both_consoles_byte_for_byte_and_ends_with_0() {
     let (dir, data) = (example(), TempDir::new().unwrap());
     let served = Served::start(data.path()).await;
-    let stages = [("plan", "Plan: 1 to add\n\u{1b}[1mbold\r\n", true), ("apply", "Apply complete!", true)];
     let words = ["submit", "demo", "--auto-apply", "--var", "a=b"];
-    let (output, ()) = tokio::join!(command(&served, dir.path(), &words), agent(&served, &stages));
+    let (output, ()) = tokio::join!(command(&served, dir.path(), &words), agent(&served, &[PLAN, APPLY]));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{}{}", stages[0].1, stages[1].1));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{}{}", PLAN.console, APPLY.console));
+}
+
+#[tokio::test]
+async fn submit_waits_for_an_approval_and_goes_on_with_it() {
+    let (dir, data) = (example(), TempDir::new().unwrap());
+    let served = Served::start(data.path()).await;
+    let rest = async {
+        agent(&served, &[PLAN]).await;
+        let runs = served.send("GET", "/api/iacp/v3/runs", USER, json!({})).await.1;
+        assert_eq!(runs["data"][0]["attributes"]["status"], "planned");
+        let run = runs["data"][0]["id"].as_str().unwrap().to_owned();
+        let approved = command(&served, dir.path(), &["approve", &run]).await;
+        assert_eq!(approved.status.code(), Some(0), "{approved:?}");
+        agent(&served, &[APPLY]).await;
+        run
+    };
+    let (output, run) = tokio::join!(command(&served, dir.path(), &["submit", "demo"]), rest);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("approve with: fake-scalr approve {run}\n")), "{said}");
+    assert!(said.ends_with(&format!("{run}: applied\n")), "{said}");
+    let logs = command(&served, dir.path(), &["logs", &run]).await;
+    assert_eq!(logs.stdout, output.stdout);
+}
+
+#[tokio::test]
+async fn submit_ends_with_1_and_the_error_when_the_run_fails() {
+    let (dir, data) = (example(), TempDir::new().unwrap());
+    let served = Served::start(data.path()).await;
+    let failed = [Stage { outcome: "failed", ..PLAN }];
+    let (output, ()) =
+        tokio::join!(command(&served, dir.path(), &["submit", "demo"]), agent(&served, &failed));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.stdout, PLAN.console.as_bytes());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.ends_with(": errored: terraform plan exited with 1\n"), "{said}");
 }
 
 #[tokio::test]
 async fn a_dry_run_ends_with_its_plan() {
     let (dir, data) = (example(), TempDir::new().unwrap());
     let served = Served::start(data.path()).await;
-    let stages = [("plan", "No changes.\n", false)];
     let words = ["submit", "demo", "--dry"];
-    let (output, ()) = tokio::join!(command(&served, dir.path(), &words), agent(&served, &stages));
+    let (output, ()) = tokio::join!(command(&served, dir.path(), &words), agent(&served, &[PLAN]));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(String::from_utf8(output.stderr).unwrap().ends_with(": planned_and_finished\n"));
 }
