@@ -24,7 +24,7 @@ use crate::{
         local::{LocalCluster, LocalOptions},
     },
     controller::{self, Ports},
-    options::{ControllerArgs, inherited_environment},
+    options::{BadOption, ControllerArgs, inherited_environment},
     process,
     scalr::{HttpScalr, TokenSource, connect},
 };
@@ -64,11 +64,12 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
 fn controller_options(args: &ControllerArgs, instance: InstanceId) -> anyhow::Result<ControllerOptions> {
     if scheduler::by_name(&args.scheduler).is_none() {
         let names: Vec<_> = scheduler::names().collect();
-        bail!(
-            "`{}` is no scheduler; SCALR_AGENT_SCHEDULER may be one of {}",
+        let line = format!(
+            "`{}` is no scheduler; SCALR_AGENT_SCHEDULER may be {}",
             args.scheduler,
             names.join(", ")
         );
+        return Err(BadOption(line).into());
     }
     let name = process::agent_name(args.scalr.name.as_deref())?;
     let scheduler_options =

@@ -2,10 +2,10 @@
 
 use std::{io::Write, process::ExitCode};
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 use scalr_agent::{
     dispatch,
-    options::{Command, EXIT_USAGE, Options},
+    options::{BadOption, Command, EXIT_USAGE, Options},
     telemetry, worker,
 };
 
@@ -18,7 +18,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&format!("{error:#}"));
-            ExitCode::FAILURE
+            let is_usage = error.downcast_ref::<BadOption>().is_some();
+            if is_usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -43,6 +44,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        complain("nothing to do; be a `controller`, `worker` or `runner`; see --help");
+        return ExitCode::from(EXIT_USAGE);
     }
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();

@@ -21,9 +21,14 @@ use crate::{
 /// Exit code for options that can't be used (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
+/// An option whose value can't be used, found after all of them were read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadOption(pub String);
+
 /// An open Scalr agent: polls an agent pool and runs each stage of a run as a Job of its own
 #[derive(Debug, Parser)]
-#[command(name = "scalr-agent", version, max_term_width = 110)]
+#[command(name = "scalr-agent", version, max_term_width = 110, subcommand_required = true)]
 pub struct Options {
     /// What to be
     #[command(subcommand)]

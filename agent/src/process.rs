@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use scalr_protocol::secret::Secret;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -11,7 +11,7 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    options::ScalrArgs,
+    options::{BadOption, ScalrArgs},
     scalr::{TokenSource, connect},
 };
 
@@ -37,26 +37,34 @@ pub fn stops(grace_ms: u64) -> anyhow::Result<mpsc::Receiver<u64>> {
 pub fn server(args: &ScalrArgs) -> anyhow::Result<(Url, TokenSource)> {
     let source = match (&args.token, &args.token_file) {
         (Some(token), _) if token.expose().is_empty() => {
-            bail!("the agent pool token is empty; set SCALR_AGENT_TOKEN")
+            bad("the agent pool token is empty; set SCALR_AGENT_TOKEN")?
         }
         (Some(token), _) => TokenSource::Value(token.clone()),
         (None, Some(path)) => TokenSource::File(path.clone()),
         (None, None) => {
-            bail!("there is no agent pool token; set SCALR_AGENT_TOKEN or SCALR_AGENT_TOKEN_FILE")
+            return bad("there is no agent pool token; set SCALR_AGENT_TOKEN or SCALR_AGENT_TOKEN_FILE");
         }
     };
     let token = match source.read() {
         Ok(token) => token,
-        Err(error) => bail!("the token file can't be read: {error}; check SCALR_AGENT_TOKEN_FILE"),
+        Err(error) => {
+            return bad(&format!("the token file can't be read: {error}; check SCALR_AGENT_TOKEN_FILE"));
+        }
     };
     if !fits_in_header(&token) {
-        bail!("the agent pool token has characters that no token has; check SCALR_AGENT_TOKEN for line ends");
+        return bad(
+            "the agent pool token has characters that no token has; check SCALR_AGENT_TOKEN for line ends",
+        );
     }
     let url = match &args.url {
         Some(url) => url.clone(),
         None => connect::issuer(&token)?,
     };
     Ok((url, source))
+}
+
+fn bad<T>(line: &str) -> anyhow::Result<T> {
+    Err(BadOption(line.to_owned()).into())
 }
 
 fn fits_in_header(token: &Secret) -> bool {
@@ -66,7 +74,7 @@ fn fits_in_header(token: &Secret) -> bool {
 /// The agent's name: as given, else the host's.
 pub fn agent_name(given: Option<&str>) -> anyhow::Result<String> {
     match given {
-        Some("") => bail!("the agent's name is empty; set SCALR_AGENT_NAME or leave it out"),
+        Some("") => bad("the agent's name is empty; set SCALR_AGENT_NAME or leave it out"),
         Some(name) => Ok(name.to_owned()),
         None => Ok(rustix::system::uname().nodename().to_string_lossy().into_owned()),
     }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -13,6 +13,8 @@ pub use reqwest::Client;
 use scalr_protocol::secret::Secret;
 use serde::Deserialize;
 use url::Url;
+
+use crate::options::BadOption;
 
 /// How long a connection may take to come about.
 const CONNECT_MS_MAX: u64 = 10_000;
@@ -70,12 +72,16 @@ fn certificates(given: &str) -> anyhow::Result<Vec<Certificate>> {
         let packed: String = given.split_whitespace().collect();
         match STANDARD.decode(packed) {
             Ok(pem) => pem,
-            Err(_) => bail!("{place} is neither a file that can be read nor PEM as base64"),
+            Err(_) => {
+                let line = format!("{place} is neither a file that can be read nor PEM as base64");
+                return Err(BadOption(line).into());
+            }
         }
     };
     let certificates = Certificate::from_pem_bundle(&pem).with_context(|| format!("{place} is not PEM"))?;
     if certificates.is_empty() {
-        bail!("{place} holds no certificate; it should begin with -----BEGIN CERTIFICATE-----");
+        let line = format!("{place} holds no certificate; it should begin with -----BEGIN CERTIFICATE-----");
+        return Err(BadOption(line).into());
     }
     Ok(certificates)
 }
@@ -89,14 +95,14 @@ pub fn issuer(token: &Secret) -> anyhow::Result<Url> {
     }
     let remedy = "set SCALR_URL to the address of your Scalr";
     let Some(payload) = token.expose().split('.').nth(1) else {
-        bail!("the pool token does not say where it is from; {remedy}");
+        return Err(BadOption(format!("the pool token does not say where it is from; {remedy}")).into());
     };
     let claims = URL_SAFE_NO_PAD
         .decode(payload.trim_end_matches('='))
         .ok()
         .and_then(|json| serde_json::from_slice::<Claims>(&json).ok());
     let Some(issuer) = claims.and_then(|claims| claims.iss) else {
-        bail!("the pool token does not say where it is from; {remedy}");
+        return Err(BadOption(format!("the pool token does not say where it is from; {remedy}")).into());
     };
     let address = if issuer.contains("://") { issuer.clone() } else { format!("https://{issuer}") };
     Url::parse(&address)
