@@ -70,13 +70,11 @@ fn certificates(given: &str) -> anyhow::Result<Vec<Certificate>> {
         std::fs::read(given).with_context(|| format!("{place}: `{given}` can't be read"))?
     } else {
         let packed: String = given.split_whitespace().collect();
-        match STANDARD.decode(packed) {
-            Ok(pem) => pem,
-            Err(_) => {
-                let line = format!("{place} is neither a file that can be read nor PEM as base64");
-                return Err(BadOption(line).into());
-            }
-        }
+        let Ok(pem) = STANDARD.decode(packed) else {
+            let line = format!("{place} is neither a file that can be read nor PEM as base64");
+            return Err(BadOption(line).into());
+        };
+        pem
     };
     let certificates = Certificate::from_pem_bundle(&pem).with_context(|| format!("{place} is not PEM"))?;
     if certificates.is_empty() {

@@ -1,7 +1,11 @@
 //! The shell of the Supervisor: one mailbox, one loop. Each effect becomes a call whose answer returns to
 //! the mailbox, or an order to the workbench; nothing here decides anything.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use scalr_core::{
@@ -27,6 +31,9 @@ use crate::controller::say;
 
 /// How many inputs may wait. The workbench waits too when it is full, and so slows the tool.
 const MAILBOX_INPUTS_MAX: usize = 256;
+/// How many lengths of the console are remembered: an outcome names one of the last few, and is repeated with it
+/// while lines of ours may still come.
+const LOGS_MAX: usize = 256;
 
 /// What the Supervisor touches the world through.
 #[derive(Debug)]
@@ -170,7 +177,7 @@ where
         work,
         calls: BTreeMap::new(),
         alarm: None,
-        log: LogDigest { bytes: 0, sha256: NOTHING },
+        logs: VecDeque::from([LogDigest { bytes: 0, sha256: NOTHING }]),
         uploaded: Vec::new(),
     };
     let mut effects = Vec::new();
@@ -205,8 +212,8 @@ struct Hands<S, T, K, C> {
     /// Calls in flight, so that they can be abandoned.
     calls: BTreeMap<Op, AbortHandle>,
     alarm: Option<AbortHandle>,
-    /// The whole console as last reported.
-    log: LogDigest,
+    /// The console's latest lengths, with the digest of each: an outcome names one of them.
+    logs: VecDeque<LogDigest>,
     /// What was uploaded.
     uploaded: Vec<BlobRef>,
 }
@@ -277,7 +284,10 @@ where
                 TaskInput::StageEnded { op, end }
             }
             Mail::Report(Report::Spooled(log)) => {
-                self.log = log;
+                if self.logs.len() == LOGS_MAX {
+                    self.logs.pop_front();
+                }
+                self.logs.push_back(log);
                 TaskInput::Spooled { bytes: log.bytes }
             }
         }
@@ -292,7 +302,7 @@ where
             exit_code: outline.exit_code,
             error: outline.error,
             summary: outline.summary,
-            log: self.log,
+            log: self.log(outline.log_bytes),
             blobs: self.uploaded.clone(),
         };
         let request = match call {
@@ -309,6 +319,15 @@ where
             let _done = mailbox.send(answer).await;
         });
         self.calls.insert(op, task.abort_handle());
+    }
+
+    /// The console as it was at this length.
+    fn log(&self, bytes: u64) -> LogDigest {
+        let found = self.logs.iter().rev().find(|log| log.bytes == bytes);
+        match found.or(self.logs.back()) {
+            Some(log) => *log,
+            None => unreachable!("the length 0 was there from the begin"),
+        }
     }
 
     fn wake_at(&mut self, at: Millis) {
