@@ -17,6 +17,7 @@ pub mod command;
 mod configurations;
 mod execution;
 mod getters;
+pub mod glance;
 pub mod ids;
 mod locks;
 mod queue;

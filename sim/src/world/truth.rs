@@ -1,0 +1,470 @@
+//! What really was: which containers ran, which user code began when and under which fence, what the server
+//! granted. No brain ever sees it; invariants are checked against it.
+//!
+//! Facts come in the order in which they happened, each once. It must never hold a belief.
+
+use std::collections::BTreeMap;
+
+use fake_scalr::state::status::TaskStatus;
+use scalr_core::{clock::Millis, supervisor::effect::Stage};
+use scalr_protocol::{
+    id::{AgentId, Fence, TaskId},
+    task::Outcome,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    cluster::PodKey,
+    process::ProcessId,
+    setup::TaskNumber,
+    snag::{CallKind, Leg},
+};
+
+/// Something that has become true of a task; may become true again under another fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Milestone {
+    /// The server has queued it.
+    Queued,
+    /// The server has lent it to a controller.
+    Granted,
+    /// The creation of a Job for it has reached the API server.
+    JobAsked,
+    /// The process of a worker for it has begun.
+    WorkerBegan,
+    /// A worker has claimed it.
+    Claimed,
+    /// A worker was confirmed.
+    Confirmed,
+    /// The runner has begun a command of `init`, a hook or anything else of the user's.
+    CodeBegan,
+    /// `init` has begun.
+    InitBegan,
+    /// `plan` has begun.
+    PlanBegan,
+    /// `apply` has begun: there may be side effects from now on.
+    ApplyBegan,
+    /// The plan or the apply has ended in the runner.
+    MainEnded,
+    /// The worker has said how it ended, for the first time.
+    FinishSent,
+    /// It is terminal at the server.
+    Ended,
+    /// A controller has asked for the deletion of its Job.
+    DeleteAsked,
+    /// The container of a worker for it has ended.
+    WorkerEnded,
+}
+
+/// One thing that happened to a task.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fact {
+    /// When, by the world's clock.
+    pub at: Millis,
+    /// To which task.
+    pub task: TaskNumber,
+    /// What.
+    pub what: FactKind,
+}
+
+/// What can happen to a task.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum FactKind {
+    /// The server has queued it for the first time.
+    Queued,
+    /// The server has lent it.
+    Granted {
+        /// To whom.
+        agent: AgentId,
+        /// Whose process asked.
+        process: ProcessId,
+        /// Under which fence.
+        fence: Fence,
+    },
+    /// The creation of a Job has reached the API server.
+    JobAsked {
+        /// Whose call.
+        process: ProcessId,
+        /// For which fence.
+        fence: Fence,
+    },
+    /// The deletion of its Job has reached the API server.
+    DeleteAsked {
+        /// Whose call.
+        process: ProcessId,
+        /// Of the Job for which fence.
+        fence: Fence,
+        /// What the server had to say of the task then, and its fence.
+        status: TaskStatus,
+        /// The server's fence then.
+        current: Fence,
+        /// Whether a worker or a runner of the Job still ran.
+        is_running: bool,
+    },
+    /// The process of a worker has begun.
+    WorkerBegan {
+        /// Which.
+        process: ProcessId,
+        /// In which pod.
+        pod: PodKey,
+        /// Of the Job for which fence.
+        fence: Fence,
+    },
+    /// The process of a worker has ended.
+    WorkerEnded {
+        /// Which.
+        process: ProcessId,
+        /// In which pod.
+        pod: PodKey,
+        /// Its exit code.
+        exit_code: i32,
+    },
+    /// A worker has claimed it.
+    Claimed {
+        /// Which.
+        process: ProcessId,
+        /// Under which fence.
+        fence: Fence,
+    },
+    /// A worker was confirmed, for the first time for this process.
+    Confirmed {
+        /// Which.
+        process: ProcessId,
+        /// Under which fence.
+        fence: Fence,
+    },
+    /// The runner has begun a command.
+    CodeBegan {
+        /// Of which worker.
+        process: ProcessId,
+        /// In which pod.
+        pod: PodKey,
+        /// Of the Job for which fence.
+        fence: Fence,
+        /// Which.
+        stage: Stage,
+        /// Whether its worker had seen the answer to its confirm: never false in a sound agent.
+        is_confirmed: bool,
+    },
+    /// The command has ended in the runner.
+    CodeEnded {
+        /// In which pod.
+        pod: PodKey,
+        /// Which.
+        stage: Stage,
+        /// Its exit code; 128 + n for signal n.
+        exit_code: i32,
+        /// Whether what it had done was lost with it: killed, or told twice, in mid-apply.
+        is_state_lost: bool,
+    },
+    /// The tool was told to stop.
+    Interrupted {
+        /// In which pod.
+        pod: PodKey,
+        /// For how often, from 1.
+        nth: u32,
+    },
+    /// A worker has said how it ended.
+    FinishSent {
+        /// Which.
+        process: ProcessId,
+        /// The outcome.
+        outcome: Outcome,
+        /// The exit code that decided it.
+        exit_code: Option<i32>,
+        /// How long the console is, as it says.
+        log_bytes: u64,
+    },
+    /// It has become terminal at the server.
+    Ended {
+        /// Finished or lost.
+        status: TaskStatus,
+        /// Its outcome, if its worker said one.
+        outcome: Option<Outcome>,
+        /// Whether it was ever confirmed.
+        was_confirmed: bool,
+    },
+    /// An outcome came after the loss.
+    Late {
+        /// Which.
+        outcome: Outcome,
+    },
+}
+
+impl FactKind {
+    /// What has become true by it.
+    pub fn milestone(&self) -> Option<Milestone> {
+        Some(match self {
+            Self::Queued => Milestone::Queued,
+            Self::Granted { .. } => Milestone::Granted,
+            Self::JobAsked { .. } => Milestone::JobAsked,
+            Self::DeleteAsked { .. } => Milestone::DeleteAsked,
+            Self::WorkerBegan { .. } => Milestone::WorkerBegan,
+            Self::WorkerEnded { .. } => Milestone::WorkerEnded,
+            Self::Claimed { .. } => Milestone::Claimed,
+            Self::Confirmed { .. } => Milestone::Confirmed,
+            Self::CodeBegan { stage: Stage::Init, .. } => Milestone::InitBegan,
+            Self::CodeBegan { stage: Stage::Plan, .. } => Milestone::PlanBegan,
+            Self::CodeBegan { stage: Stage::Apply, .. } => Milestone::ApplyBegan,
+            Self::CodeBegan { .. } => Milestone::CodeBegan,
+            Self::CodeEnded { stage: Stage::Plan | Stage::Apply, .. } => Milestone::MainEnded,
+            Self::FinishSent { .. } => Milestone::FinishSent,
+            Self::Ended { .. } => Milestone::Ended,
+            Self::CodeEnded { .. } | Self::Interrupted { .. } | Self::Late { .. } => return None,
+        })
+    }
+}
+
+/// What is true of one task by now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TaskTruth {
+    /// The server's name for it.
+    pub id: Option<TaskId>,
+    /// When it was queued.
+    pub queued: Millis,
+    /// When user code began for the first time.
+    pub began: Option<Millis>,
+    /// Who was confirmed, in order; more than one is a broken promise.
+    pub confirms: Vec<Confirm>,
+    /// Every interval of user code, in order.
+    pub code: Vec<UserCode>,
+    /// How many bytes of console the worker of the confirm has spooled.
+    pub console_bytes: u64,
+    /// How it ended at the server.
+    pub end: Option<End>,
+    /// How many calls about it each kind has cost, as they were sent.
+    pub calls: BTreeMap<CallKind, u32>,
+    /// How often each milestone has been reached.
+    pub reached: BTreeMap<Milestone, u32>,
+}
+
+/// A confirm as the server gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Confirm {
+    /// When.
+    pub at: Millis,
+    /// To whom.
+    pub process: ProcessId,
+    /// Under which fence.
+    pub fence: Fence,
+}
+
+/// User code from begin to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UserCode {
+    /// Which.
+    pub stage: Stage,
+    /// Where.
+    pub pod: PodKey,
+    /// For whom.
+    pub process: ProcessId,
+    /// Of the Job for which fence.
+    pub fence: Fence,
+    /// When it began.
+    pub from: Millis,
+    /// When it ended, if it has.
+    pub to: Option<Millis>,
+    /// How.
+    pub exit_code: Option<i32>,
+    /// Whether what an apply had done was lost with it.
+    pub is_state_lost: bool,
+}
+
+/// How a task ended at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct End {
+    /// When.
+    pub at: Millis,
+    /// Finished or lost.
+    pub status: TaskStatus,
+    /// Its outcome, if its worker said one.
+    pub outcome: Option<Outcome>,
+    /// What its worker said after the loss.
+    pub late: Option<Outcome>,
+}
+
+/// A fault that has happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fired {
+    /// When.
+    pub at: Millis,
+    /// Which.
+    pub what: FiredWhat,
+    /// The task that it concerned.
+    pub task: Option<TaskNumber>,
+    /// How far that task was: its last milestone.
+    pub phase: Option<Milestone>,
+}
+
+/// Which fault has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FiredWhat {
+    /// A snag, by its number: those of the setup first, in order, then those that came later.
+    Snag {
+        /// Its number.
+        number: usize,
+        /// What it happened to.
+        call: CallKind,
+        /// Where.
+        leg: Leg,
+    },
+    /// A strike of the setup, by its place.
+    Strike(usize),
+}
+
+/// All that is true.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    tasks: BTreeMap<TaskNumber, TaskTruth>,
+    numbers: BTreeMap<TaskId, TaskNumber>,
+    facts: Vec<Fact>,
+    fired: Vec<Fired>,
+    /// Commands that run now, in whatever pod.
+    running: u32,
+    /// Tasks that are queued and not terminal.
+    open: u32,
+}
+
+impl Truth {
+    /// What is true of a task; none before it is queued.
+    pub fn task(&self, number: TaskNumber) -> Option<&TaskTruth> {
+        self.tasks.get(&number)
+    }
+
+    /// Every task that was ever queued.
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskNumber, &TaskTruth)> {
+        self.tasks.iter().map(|(number, task)| (*number, task))
+    }
+
+    /// Which task of the workload the server means.
+    pub fn number_of(&self, id: &TaskId) -> Option<TaskNumber> {
+        self.numbers.get(id).copied()
+    }
+
+    /// What has happened and was not taken yet.
+    pub fn facts(&self) -> &[Fact] {
+        &self.facts
+    }
+
+    /// The faults that have happened, in order.
+    pub fn fired(&self) -> &[Fired] {
+        &self.fired
+    }
+
+    /// How many tasks are queued and not terminal.
+    pub fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// How many commands of users run now.
+    pub fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// Forgets the facts so far: whoever checks them has.
+    pub(super) fn forget_facts(&mut self) {
+        self.facts.clear();
+    }
+
+    pub(super) fn fire(&mut self, at: Millis, what: FiredWhat, task: Option<TaskNumber>) {
+        let phase = task.and_then(|task| self.task(task)).and_then(TaskTruth::phase);
+        self.fired.push(Fired { at, what, task, phase });
+    }
+
+    pub(super) fn queued(&mut self, at: Millis, number: TaskNumber, id: &TaskId) {
+        self.numbers.insert(id.clone(), number);
+        let task = self.tasks.entry(number).or_default();
+        task.id = Some(id.clone());
+        task.queued = at;
+        self.open += 1;
+    }
+
+    pub(super) fn count_call(&mut self, number: TaskNumber, kind: CallKind) {
+        let task = self.tasks.entry(number).or_default();
+        *task.calls.entry(kind).or_default() += 1;
+    }
+
+    pub(super) fn spooled(&mut self, number: TaskNumber, process: ProcessId, bytes: u64) {
+        let task = self.tasks.entry(number).or_default();
+        if task.confirms.last().is_some_and(|confirm| confirm.process == process) {
+            task.console_bytes = bytes;
+        }
+    }
+
+    /// Whether this process was confirmed.
+    pub(super) fn is_confirmed(&self, number: TaskNumber, process: ProcessId) -> bool {
+        self.task(number).is_some_and(|task| task.confirms.iter().any(|confirm| confirm.process == process))
+    }
+
+    /// Writes a fact down. Says which milestone was reached, and for how often.
+    pub(super) fn note(
+        &mut self,
+        at: Millis,
+        number: TaskNumber,
+        what: FactKind,
+    ) -> Option<(Milestone, u32)> {
+        let task = self.tasks.entry(number).or_default();
+        match &what {
+            FactKind::Confirmed { process, fence } => {
+                task.confirms.push(Confirm { at, process: *process, fence: *fence });
+            }
+            FactKind::CodeBegan { process, pod, fence, stage, .. } => {
+                task.began.get_or_insert(at);
+                let (stage, pod, process, fence) = (*stage, *pod, *process, *fence);
+                let begun = UserCode {
+                    stage,
+                    pod,
+                    process,
+                    fence,
+                    from: at,
+                    to: None,
+                    exit_code: None,
+                    is_state_lost: false,
+                };
+                task.code.push(begun);
+                self.running += 1;
+            }
+            FactKind::CodeEnded { pod, stage, exit_code, is_state_lost } => {
+                let is_it = |code: &&mut UserCode| code.pod == *pod && code.stage == *stage && code.to.is_none();
+                if let Some(code) = task.code.iter_mut().rev().find(is_it) {
+                    code.to = Some(at);
+                    code.exit_code = Some(*exit_code);
+                    code.is_state_lost = *is_state_lost;
+                    self.running -= 1;
+                }
+            }
+            FactKind::Ended { status, outcome, .. } => {
+                task.end = Some(End { at, status: *status, outcome: *outcome, late: None });
+                self.open -= 1;
+            }
+            FactKind::Late { outcome } => {
+                if let Some(end) = &mut task.end {
+                    end.late = Some(*outcome);
+                }
+            }
+            FactKind::Queued
+            | FactKind::Granted { .. }
+            | FactKind::JobAsked { .. }
+            | FactKind::DeleteAsked { .. }
+            | FactKind::WorkerBegan { .. }
+            | FactKind::WorkerEnded { .. }
+            | FactKind::Claimed { .. }
+            | FactKind::Interrupted { .. }
+            | FactKind::FinishSent { .. } => {}
+        }
+        let reached = what.milestone().map(|milestone| {
+            let times = task.reached.entry(milestone).or_default();
+            *times += 1;
+            (milestone, *times)
+        });
+        self.facts.push(Fact { at, task: number, what });
+        reached
+    }
+}
+
+impl TaskTruth {
+    /// The furthest milestone that it has reached, in the order of a life.
+    pub fn phase(&self) -> Option<Milestone> {
+        self.reached.keys().copied().filter(|milestone| *milestone <= Milestone::Ended).max()
+    }
+}
