@@ -142,9 +142,9 @@ impl Tools<'_> {
                 match self.download_in_time(url, sha256, &tool.name, &cached).await {
                     Ok(bytes) => return Ok(FoundTool { binary, source: ToolSource::Download { bytes } }),
                     Err(problem) => {
-                    is_away = matches!(problem, Problem::Away(_));
-                    format!("the download from {} failed: {problem}", shown(url))
-                }
+                        is_away = matches!(problem, Problem::Away(_));
+                        format!("the download from {} failed: {problem}", shown(url))
+                    }
                 }
             }
             (Some(_), None) => "Scalr names a URL without a digest".to_owned(),
