@@ -7,6 +7,9 @@
 pub mod fifo;
 pub mod limits;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use scalr_protocol::{

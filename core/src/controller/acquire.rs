@@ -113,10 +113,10 @@ impl Controller {
         let lease_until = if sent == Millis::default() { sent } else { sent + grant.ttl_ms };
         let queued_at = turn.now - grant.queued_for_ms;
         let action = grant.action;
-        if !self.hold(&key, grant, queued_at, lease_until) {
-            return;
-        }
-        if self.drain.is_some() {
+        let is_waiting = self.hold(&key, grant, queued_at, lease_until);
+        if !is_waiting {
+            // Known already, or a Job of it was seen before: it is ours, and supervised.
+        } else if self.drain.is_some() {
             self.shut(turn, &key, DoorCall::Release(ReleaseReason::Drain));
         } else if action == Action::Unknown || !self.options.actions.contains(&action) {
             let failure = Failure {

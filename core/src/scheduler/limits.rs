@@ -2,7 +2,7 @@
 
 use scalr_protocol::id::TaskId;
 
-use super::{Capacity, HoldReason, Plan, Queued};
+use super::{Capacity, Plan, Queued};
 
 /// Launches the ordered queue from its head while there is room, passing over what is blocked, and holds the
 /// rest in that order, each with what it waits for. No slot stays free that an unblocked task could use.
@@ -41,9 +41,4 @@ pub fn check(queue: &[Queued<'_>], capacity: &Capacity, plan: &Plan) -> Result<(
         return Err(format!("{task} is launched though it is blocked"));
     }
     Ok(())
-}
-
-/// Whether a reason is one of want of room.
-pub fn is_want_of_room(reason: &HoldReason, capacity: &Capacity) -> bool {
-    *reason == capacity.limit
 }
