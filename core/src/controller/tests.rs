@@ -2,10 +2,12 @@
 
 #![expect(clippy::needless_raw_string_hashes, reason = "snapshots stand as expect-test writes them")]
 
+mod answers;
 mod before_start;
 mod capacity;
 mod cluster_views;
 mod leases;
+mod life;
 mod names;
 mod nonsense;
 mod properties;
