@@ -2,7 +2,10 @@
 
 use std::{io::Write, process::ExitCode};
 
-use clap::{Parser, error::ErrorKind};
+use clap::{
+    Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use scalr_agent::{
     dispatch,
     options::{BadOption, Command, EXIT_USAGE, Options},
@@ -49,11 +52,20 @@ fn refuse(error: &clap::Error) -> ExitCode {
         complain("nothing to do; be a `controller`, `worker` or `runner`; see --help");
         return ExitCode::from(EXIT_USAGE);
     }
-    let text = error.to_string();
+    let text = without_credentials(error);
     let first = text.split("\n\n").next().unwrap_or_default();
     let line: Vec<&str> = first.split_whitespace().collect();
     complain(&format!("{}; see --help", line.join(" ").trim_start_matches("error: ")));
     ExitCode::from(EXIT_USAGE)
+}
+
+/// What is wrong, without a value that holds credentials: an address with a password in it.
+fn without_credentials(error: &clap::Error) -> String {
+    let text = error.to_string();
+    match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) if value.contains('@') => text.replace(&format!("'{value}' "), ""),
+        Some(_) | None => text,
+    }
 }
 
 fn complain(line: &str) {

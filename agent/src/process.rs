@@ -36,25 +36,27 @@ pub fn stops(grace_ms: u64) -> anyhow::Result<mpsc::Receiver<u64>> {
 /// Where the server is, and where the token comes from.
 pub fn server(args: &ScalrArgs) -> anyhow::Result<(Url, TokenSource)> {
     let source = match (&args.token, &args.token_file) {
-        (Some(token), _) if token.expose().is_empty() => {
-            bad("the agent pool token is empty; set SCALR_AGENT_TOKEN")?
-        }
         (Some(token), _) => TokenSource::Value(token.clone()),
         (None, Some(path)) => TokenSource::File(path.clone()),
         (None, None) => {
             return bad("there is no agent pool token; set SCALR_AGENT_TOKEN or SCALR_AGENT_TOKEN_FILE");
         }
     };
+    let place = match (&args.token, &args.token_file) {
+        (None, Some(path)) => format!("`{}` (SCALR_AGENT_TOKEN_FILE)", path.display()),
+        (Some(_), _) | (None, None) => "SCALR_AGENT_TOKEN".to_owned(),
+    };
     let token = match source.read() {
         Ok(token) => token,
-        Err(error) => {
-            return bad(&format!("the token file can't be read: {error}; check SCALR_AGENT_TOKEN_FILE"));
-        }
+        Err(error) => return bad(&format!("{place} can't be read: {error}")),
     };
+    if token.expose().is_empty() {
+        return bad(&format!("{place} is empty; put the agent pool token there"));
+    }
     if !fits_in_header(&token) {
-        return bad(
-            "the agent pool token has characters that no token has; check SCALR_AGENT_TOKEN for line ends",
-        );
+        return bad(&format!(
+            "{place} holds characters that no token has; it must be one line without spaces"
+        ));
     }
     let url = match &args.url {
         Some(url) => url.clone(),
@@ -68,7 +70,7 @@ fn bad<T>(line: &str) -> anyhow::Result<T> {
 }
 
 fn fits_in_header(token: &Secret) -> bool {
-    !token.expose().is_empty() && token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+    token.expose().bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The agent's name: as given, else the host's.

@@ -42,7 +42,8 @@ impl Podinfo {
         };
         let fence = value(FENCE)?;
         let Ok(number) = fence.parse() else { bail!("`{place}`: `{fence}` is no fence; expected a number") };
-        Ok(Self { task: TaskId::new(value(TASK)?)?, fence: Fence(number) })
+        let task = TaskId::new(value(TASK)?).with_context(|| format!("`{place}`"))?;
+        Ok(Self { task, fence: Fence(number) })
     }
 }
 
@@ -108,7 +109,9 @@ mod tests {
         );
         check(
             "scalr.io/task=\"../x\"\nscalr.io/fence=\"1\"\n",
-            &expect!["`../x` is no task id: an id has 1 to 128 letters, digits, '-', '_' or '.'"],
+            &expect![
+                "`DIR/annotations`: `../x` is no task id: an id has 1 to 128 letters, digits, '-', '_' or '.'"
+            ],
         );
     }
 }

@@ -2,8 +2,12 @@
 
 #[cfg(test)]
 mod local_cluster;
+#[cfg(test)]
+mod rig;
 mod runner;
 mod scalr_contract;
+#[cfg(test)]
+mod stories;
 #[cfg(test)]
 mod terraform;
 mod tidy;

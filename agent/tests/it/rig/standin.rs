@@ -1,0 +1,41 @@
+//! A stand-in for the tool, where a story must count what the tool is told, and say when it ends.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use super::Rig;
+
+/// Its plan has one change. Its apply marks `began` and each signal, and goes on until `go` is marked; then
+/// it marks `ended` and exits with what stands in `exit`, or 0.
+const SCRIPT: &str = r#"#!/bin/sh
+marks=MARKS
+case "$1" in
+init) echo "Initialized." ;;
+plan)
+  for word; do case "$word" in -out=*) echo planned > "${word#-out=}" ;; esac; done
+  echo "Planned." ;;
+show)
+  echo '{"format_version":"1.2","terraform_version":"1.15.5","resource_changes":[{"address":"x.y",
+    "mode":"managed","type":"x","name":"y","change":{"actions":["create"],"before":null,"after":{}}}]}' ;;
+apply)
+  trap 'echo INT >> $marks/signals; echo "Interrupted."' INT
+  trap 'echo TERM >> $marks/signals' TERM
+  trap 'echo HUP >> $marks/signals' HUP
+  echo began >> $marks/began
+  echo "Applying."
+  while [ ! -e $marks/go ]; do sleep 0.05; done
+  echo "Applied."
+  echo ended >> $marks/ended
+  exit $(cat $marks/exit 2>/dev/null || echo 0) ;;
+esac
+"#;
+
+impl Rig {
+    /// Lets the stand-in be the tool of all agents that are started from now on.
+    pub(crate) fn stand_in(&self) {
+        let path = self.path().join("terraform");
+        let script = SCRIPT.replace("MARKS", &self.path().join("marks").display().to_string());
+        fs::write(&path, script).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
+        *self.tool.borrow_mut() = path;
+    }
+}
