@@ -31,14 +31,19 @@ use std::{
 };
 
 use fake_scalr::state::{State, status::RunStatus};
-use scalr_core::{clock::Millis, controller::Controller, supervisor::Supervisor};
+use scalr_core::{
+    clock::Millis,
+    cluster::JobName,
+    controller::{Controller, effect::Effect},
+    supervisor::{Supervisor, effect::TaskEffect},
+};
 use scalr_protocol::id::RunId;
 
 use self::{
     cluster::{ClusterModel, PodKey, Reaction, Stimulus},
     digest::Digest64,
     event::{Event, Heap},
-    pods::PodRun,
+    pods::{KnownJob, PodRun},
     process::{Process, ProcessId, Seat},
     scalr::Server,
     setup::{Setup, TaskNumber},
@@ -70,6 +75,8 @@ pub struct World {
     scalr: Server,
     cluster: ClusterModel,
     pods: BTreeMap<PodKey, PodRun>,
+    /// What each Job was made for, by its name.
+    jobs: BTreeMap<JobName, KnownJob>,
     users: Users,
     strikes: Strikes,
     truth: Truth,
@@ -83,6 +90,8 @@ pub struct World {
 #[derive(Clone, Debug, Default)]
 struct Scratch {
     reactions: Vec<Vec<Reaction>>,
+    effects: Vec<Effect>,
+    task_effects: Vec<TaskEffect>,
 }
 
 /// One step of a world.
@@ -132,6 +141,7 @@ impl World {
             scalr: Server::new(&setup.scalr, luck),
             cluster: ClusterModel::new(&setup.cluster),
             pods: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             users: Users::default(),
             strikes: Strikes::new(&setup),
             truth: Truth::default(),

@@ -157,7 +157,8 @@ impl Heap {
             place
         } else {
             self.events.push(Some(event));
-            u32::try_from(self.events.len() - 1).unwrap_or_else(|_| unreachable!("a heap of 4 billion events"))
+            u32::try_from(self.events.len() - 1)
+                .unwrap_or_else(|_| unreachable!("a heap of 4 billion events"))
         };
         self.due.push(Reverse(Due { at, tie, number: self.filed, place }));
     }

@@ -17,7 +17,11 @@ use scalr_core::{
 use scalr_protocol::{agent::Action, id::InstanceId};
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::worker::WorkerShell;
+pub(super) use self::{
+    adapter::{is_empty, task_error},
+    effects::wire_key,
+    worker::{WorkerShell, made_up},
+};
 use super::{
     World,
     cluster::{PodKey, Role, Stimulus},
@@ -132,7 +136,7 @@ pub(super) struct Seat {
     crashes: u32,
     /// As what the next one comes, where it is planned.
     rebirth: Option<Option<Rebirth>>,
-    /// The file of the pool token has been read so often.
+    /// A process is about to begin here.
     pub(super) is_coming: bool,
 }
 
@@ -353,7 +357,9 @@ impl World {
                 let grace_ms = self.setup.controllers[place].grace_ms;
                 self.seats[place].rebirth.get_or_insert(rebirth);
                 self.push(self.now + grace_ms, u64::from(id.0), Event::Reap { process: id, rebirth });
-                self.deliver(id, Mail::Input(Input::Stop { grace_ms }));
+                // By its mailbox: a step is carried out to its end before the next begins.
+                let mail = Mail::Input(Input::Stop { grace_ms });
+                self.push(self.now, u64::from(id.0), Event::Mail { process: id, mail });
             }
             Brain::Worker(shell) => {
                 let pod = shell.pod;

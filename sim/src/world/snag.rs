@@ -254,8 +254,8 @@ pub enum Strike {
     Crash {
         /// To whom.
         who: Who,
-        /// How controllers come back.
-        rebirth: Rebirth,
+        /// How controllers come back; never by themselves where nothing is said.
+        rebirth: Option<Rebirth>,
     },
     /// The runner's container of a task is killed.
     KillRunner {
@@ -268,8 +268,8 @@ pub enum Strike {
     Terminate {
         /// To whom.
         who: Who,
-        /// How they come back.
-        rebirth: Rebirth,
+        /// How they come back; never by themselves where nothing is said.
+        rebirth: Option<Rebirth>,
     },
     /// Processes are suspended: they take nothing in, and then all of it late. Their clocks go on.
     Pause {

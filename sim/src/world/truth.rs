@@ -425,7 +425,8 @@ impl Truth {
                 self.running += 1;
             }
             FactKind::CodeEnded { pod, stage, exit_code, is_state_lost } => {
-                let is_it = |code: &&mut UserCode| code.pod == *pod && code.stage == *stage && code.to.is_none();
+                let is_it =
+                    |code: &&mut UserCode| code.pod == *pod && code.stage == *stage && code.to.is_none();
                 if let Some(code) = task.code.iter_mut().rev().find(is_it) {
                     code.to = Some(at);
                     code.exit_code = Some(*exit_code);

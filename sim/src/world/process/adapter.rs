@@ -1,0 +1,209 @@
+//! What an adapter makes of an answer: from the server's replies and refusals to those of the seams. It is to
+//! say exactly what `HttpScalr` and `HttpTask` say.
+
+use fake_scalr::state::{Reply, Token};
+use scalr_core::{
+    controller::input::Answer,
+    scalr::{Door, Registration, ScalrError, WorkerLostAnswer},
+    supervisor::input::TaskAnswer,
+    task_api::TaskError,
+};
+use scalr_protocol::{
+    agent::Messages,
+    error::{ApiError, ErrorCode},
+    task::Signals,
+};
+
+use super::super::{event::Came, snag::CallKind};
+
+/// How long to wait where a 429 does not say.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// What a refusal or a silence means to an agent.
+pub(super) fn scalr_error(came: Came) -> ScalrError {
+    let (error, retry_after_ms) = match came {
+        Came::Reply(reply) => return odd(&reply),
+        Came::Nothing(detail) => return ScalrError::Unreachable { detail: detail.to_owned() },
+        Came::Refused(error, retry_after_ms) => (error, retry_after_ms),
+    };
+    let ApiError { code, detail, .. } = error;
+    match (code.status(), code) {
+        (401, _) => ScalrError::Unauthorized { detail },
+        (_, ErrorCode::SessionExpired) => ScalrError::SessionExpired,
+        (_, ErrorCode::QuotaExceeded) => ScalrError::QuotaExceeded { detail },
+        (_, ErrorCode::NameInUse) => ScalrError::NameInUse { detail },
+        (_, ErrorCode::Draining) => ScalrError::Draining,
+        (426, _) => ScalrError::ProtocolUnsupported { detail },
+        (429, _) => ScalrError::RateLimited { retry_after_ms: retry_after_ms.unwrap_or(RETRY_AFTER_MS) },
+        (500.., _) => match retry_after_ms {
+            Some(retry_after_ms) => ScalrError::RateLimited { retry_after_ms },
+            None => ScalrError::Unreachable { detail },
+        },
+        (status, _) => ScalrError::Refused { status, detail },
+    }
+}
+
+fn odd(reply: &Reply) -> ScalrError {
+    ScalrError::Unreachable { detail: format!("an unreadable answer: {reply:?}") }
+}
+
+/// What a refusal or a silence means to a worker.
+pub(in super::super) fn task_error(came: Came) -> TaskError {
+    let (error, retry_after_ms) = match came {
+        Came::Reply(reply) => {
+            return TaskError::Unreachable { detail: format!("an unreadable answer: {reply:?}") };
+        }
+        Came::Nothing(detail) => return TaskError::Unreachable { detail: detail.to_owned() },
+        Came::Refused(error, retry_after_ms) => (error, retry_after_ms),
+    };
+    let ApiError { code, detail, .. } = error;
+    match (code.status(), code) {
+        (401 | 403, _) => TaskError::Unauthorized { detail },
+        (_, ErrorCode::SessionExpired) => TaskError::SessionExpired,
+        (_, ErrorCode::AlreadyStarted | ErrorCode::Claimed) => TaskError::AlreadyStarted,
+        (_, ErrorCode::FenceStale) => TaskError::FenceStale,
+        (_, ErrorCode::Canceled) => TaskError::Canceled,
+        (_, ErrorCode::Finished) => TaskError::Finished,
+        (_, ErrorCode::ClaimExpired) => TaskError::ClaimExpired,
+        (_, ErrorCode::Lost) => TaskError::Lost,
+        (_, ErrorCode::Closed) => TaskError::Closed,
+        (_, ErrorCode::Differs) => TaskError::Differs { detail },
+        (_, ErrorCode::DigestMismatch) => TaskError::DigestMismatch,
+        (404, _) => TaskError::NotFound,
+        (413, _) => TaskError::TooLarge { detail },
+        (429, _) => TaskError::RateLimited { retry_after_ms: retry_after_ms.unwrap_or(RETRY_AFTER_MS) },
+        (500.., _) => match retry_after_ms {
+            Some(retry_after_ms) => TaskError::RateLimited { retry_after_ms },
+            None => TaskError::Unreachable { detail },
+        },
+        (status, _) => TaskError::Refused { status, detail },
+    }
+}
+
+fn code(came: &Came) -> Option<ErrorCode> {
+    match came {
+        Came::Refused(error, _) => Some(error.code),
+        Came::Reply(_) | Came::Nothing(_) => None,
+    }
+}
+
+/// A registration, and the session's token.
+pub(super) fn registered(came: Came) -> Result<(Registration, Token), ScalrError> {
+    match came {
+        Came::Reply(Reply::Registered { answer, .. }) => {
+            let token = Token::new(answer.session_token.expose());
+            let (agent, heartbeat_ms, wait_ms_max) = (answer.agent, answer.heartbeat_ms, answer.wait_ms_max);
+            Ok((Registration { agent, heartbeat_ms, wait_ms_max }, token))
+        }
+        other => Err(scalr_error(other)),
+    }
+}
+
+fn done(came: Came) -> Result<(), ScalrError> {
+    match came {
+        Came::Reply(Reply::Done) => Ok(()),
+        other => Err(scalr_error(other)),
+    }
+}
+
+/// What an answer to `release` or `launch-failed` says of the door.
+fn door(came: Came) -> Result<Door, ScalrError> {
+    match code(&came) {
+        Some(ErrorCode::FenceStale | ErrorCode::Canceled) => Ok(Door::Shut),
+        Some(ErrorCode::AlreadyStarted | ErrorCode::Finished) => Ok(Door::Started),
+        Some(ErrorCode::Claimed) => Ok(Door::Claimed),
+        Some(_) | None => done(came).map(|()| Door::Shut),
+    }
+}
+
+/// The answer to a controller's call; none for a call that a controller never makes.
+pub(super) fn controller_answer(kind: CallKind, came: Came) -> Option<Answer> {
+    Some(match kind {
+        CallKind::Heartbeat => Answer::Heartbeat(match came {
+            Came::Reply(Reply::Heartbeat(answer)) => Ok(answer),
+            other => Err(scalr_error(other)),
+        }),
+        CallKind::Deregister => Answer::Deregistered(match code(&came).map(ErrorCode::status) {
+            Some(404 | 410) => Ok(()),
+            Some(_) | None => done(came),
+        }),
+        CallKind::Acquire => Answer::Acquired(match came {
+            Came::Reply(Reply::Acquired(acquired)) => Ok(acquired),
+            other => Err(scalr_error(other)),
+        }),
+        CallKind::Release => Answer::Released(door(came)),
+        CallKind::LaunchEvents => Answer::LaunchEvents(done(came)),
+        CallKind::LaunchFailed => Answer::LaunchFailed(door(came)),
+        CallKind::WorkerLost => Answer::WorkerLost(match code(&came) {
+            Some(ErrorCode::NotStarted) => Ok(WorkerLostAnswer::NotStarted),
+            Some(ErrorCode::Finished | ErrorCode::Canceled) => Ok(WorkerLostAnswer::Finished),
+            Some(_) | None => done(came).map(|()| WorkerLostAnswer::Noted),
+        }),
+        CallKind::Messages => Answer::Messages(match came {
+            Came::Reply(Reply::Messages(messages)) => Ok(messages),
+            other => Err(scalr_error(other)),
+        }),
+        CallKind::Register
+        | CallKind::Start
+        | CallKind::Confirm
+        | CallKind::Renew
+        | CallKind::Signals
+        | CallKind::Append
+        | CallKind::BlobGet
+        | CallKind::BlobPut
+        | CallKind::Finish
+        | CallKind::List
+        | CallKind::Watch
+        | CallKind::WatchEvent
+        | CallKind::CreateJob
+        | CallKind::DeleteJob => return None,
+    })
+}
+
+/// The answer to a worker's call, but for those that bring more than the brain gets.
+pub(super) fn task_answer(kind: CallKind, came: Came) -> Option<TaskAnswer> {
+    Some(match kind {
+        CallKind::Confirm | CallKind::Renew => TaskAnswer::Lease(match came {
+            Came::Reply(Reply::Lease(answer)) => Ok(answer),
+            other => Err(task_error(other)),
+        }),
+        CallKind::Signals => TaskAnswer::Signals(match came {
+            Came::Reply(Reply::Signals(signals)) => Ok(signals),
+            other => Err(task_error(other)),
+        }),
+        CallKind::Append => TaskAnswer::Appended(match came {
+            Came::Reply(Reply::Log { stored, .. } | Reply::LogMismatch { stored }) => Ok(stored),
+            other => Err(task_error(other)),
+        }),
+        CallKind::Finish => TaskAnswer::Finish(match came {
+            Came::Reply(Reply::Finished(finished)) => Ok(finished),
+            other => Err(task_error(other)),
+        }),
+        CallKind::Register
+        | CallKind::Start
+        | CallKind::BlobGet
+        | CallKind::BlobPut
+        | CallKind::Heartbeat
+        | CallKind::Deregister
+        | CallKind::Acquire
+        | CallKind::Release
+        | CallKind::LaunchEvents
+        | CallKind::LaunchFailed
+        | CallKind::WorkerLost
+        | CallKind::Messages
+        | CallKind::List
+        | CallKind::Watch
+        | CallKind::WatchEvent
+        | CallKind::CreateJob
+        | CallKind::DeleteJob => return None,
+    })
+}
+
+/// What 204 means: a poll that brought nothing says with which number to go on.
+pub(in super::super) fn is_empty(reply: &Reply) -> bool {
+    matches!(
+        reply,
+        Reply::Acquired(acquired) if acquired.tasks.is_empty())
+        || matches!(reply, Reply::Messages(Messages { hints, .. }) if hints.is_empty())
+        || matches!(reply, Reply::Signals(Signals { signals, .. }) if signals.is_empty())
+}
