@@ -149,6 +149,15 @@ impl Rig {
         controller.ended()
     }
 
+    /// Kills all but the server at once, as when a machine loses its power.
+    pub(crate) fn end_machine(&self) {
+        let server = self.server.borrow().as_ref().map(Daemon::number);
+        Remains::kill(&self.path, |pid| Some(pid) != server);
+        for controller in self.controllers.take() {
+            assert_eq!(controller.ended(), None, "it was killed");
+        }
+    }
+
     /// The agent as one of the things that it can be, with what is not for one of them alone.
     pub(crate) fn agent(&self, role: &str) -> Command {
         let web = self.web.borrow();
@@ -277,6 +286,11 @@ impl Rig {
     /// Sets a fault of the server.
     pub(crate) fn fault(&self, fault: &Value) {
         self.web.borrow().as_ref().expect("a server").post("/fake/faults", fault);
+    }
+
+    /// Forgets all faults.
+    pub(crate) fn clear_faults(&self) {
+        self.web.borrow().as_ref().expect("a server").clear_faults();
     }
 
     /// Locks the state of a workspace as a tool elsewhere would.
@@ -411,7 +425,7 @@ impl Drop for Rig {
         let has_failed = thread::panicking();
         let told = if has_failed { self.tell() } else { String::new() };
         let wrong = if has_failed { Vec::new() } else { self.tear_down() };
-        Remains::kill(&self.path);
+        Remains::kill(&self.path, |_| true);
         if has_failed {
             eprintln!("{told}");
         } else if !wrong.is_empty() {

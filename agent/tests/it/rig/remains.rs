@@ -42,11 +42,12 @@ impl Remains {
             .collect()
     }
 
-    /// Kills whatever there still is.
-    pub(super) fn kill(folder: &Path) {
-        for (pid, _) in Self::processes(folder) {
-            if let Some(pid) = Pid::from_raw(pid) {
-                kill_process(pid, Signal::KILL).ok();
+    /// Kills whatever there still is and `is_meant`. Stops all first, so that none sees another die.
+    pub(super) fn kill(folder: &Path, is_meant: impl Fn(i32) -> bool) {
+        let left = || Self::processes(folder).into_iter().filter(|(pid, _)| is_meant(*pid));
+        for signal in [Signal::STOP, Signal::KILL] {
+            for pid in left().filter_map(|(pid, _)| Pid::from_raw(pid)) {
+                kill_process(pid, signal).ok();
             }
         }
     }
@@ -60,4 +61,28 @@ fn sockets(folder: &Path, depth: u32, left: &mut Vec<String>) {
             Ok(_) | Err(_) => {}
         }
     }
+}
+
+#[test]
+fn what_is_left_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().canonicalize().expect("its path");
+    let run = path.join("data/runs/run-1");
+    fs::create_dir_all(&run).expect("a folder");
+    let socket = path.join("left.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let mut sleep = std::process::Command::new("sleep");
+    let mut left = sleep.arg("60").env("MARK", &path).spawn().expect("a process");
+    let mut found = Remains::of(&path, &path.join("data")).0.join("\n");
+    Remains::kill(&path, |_| true);
+    left.wait().expect("it was killed");
+    for (text, name) in [(path.display().to_string(), "DIR"), (left.id().to_string(), "PID")] {
+        found = found.replace(&text, name);
+    }
+    expect_test::expect![[r"
+        process PID: sleep 60
+        a socket: DIR/left.sock
+        the folder of a run: DIR/data/runs/run-1"]]
+    .assert_eq(&found);
+    assert_eq!(Remains::processes(&path), []);
 }

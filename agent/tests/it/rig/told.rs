@@ -35,8 +35,8 @@ impl Rig {
         for folder in folders {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = entry.path();
-                let ends = ["log", "json", "exit"];
-                if !path.extension().is_some_and(|end| ends.iter().any(|known| end == *known)) {
+                let is_told = path.extension().is_some_and(|end| end == "log" || end == "exit");
+                if !is_told && !path.ends_with("end.json") {
                     continue;
                 }
                 let log = plain(&fs::read_to_string(&path).unwrap_or_default());

@@ -96,6 +96,10 @@ impl Web {
         self.call("POST", path, Some(body));
     }
 
+    pub(super) fn clear_faults(&self) {
+        self.call("DELETE", "/fake/faults", None);
+    }
+
     pub(super) fn send(&self, method: &str, path: &str, body: &Value) {
         self.call(method, path, Some(body));
     }

@@ -193,7 +193,7 @@ fn an_agent_without_a_usable_token_says_so() {
     check(
         || rig.command(AGENT),
         &rig,
-        &expect![[r#"
+        &expect![[r"
             $ controller
             64 scalr-agent: there is no agent pool token; set SCALR_AGENT_TOKEN or SCALR_AGENT_TOKEN_FILE
             $ controller --token
@@ -212,7 +212,7 @@ fn an_agent_without_a_usable_token_says_so() {
             64 scalr-agent: `DIR/two-words` (SCALR_AGENT_TOKEN_FILE) holds characters that no token has; it must be one line without spaces
             $ controller --token noissuer
             64 scalr-agent: the pool token does not say where it is from; set SCALR_URL to the address of your Scalr
-        "#]],
+        "]],
     );
 }
 
@@ -225,7 +225,7 @@ fn a_controller_with_bad_settings_says_which() {
     check(
         || rig.command(AGENT),
         &rig,
-        &expect![[r#"
+        &expect![[r"
             $
             64 scalr-agent: nothing to do; be a `controller`, `worker` or `runner`; see --help
             $ frobnicate
@@ -270,7 +270,7 @@ fn a_controller_with_bad_settings_says_which() {
             64 scalr-agent: invalid value 'colourful' for '--log-format <LOG_FORMAT>' [possible values: plain, dev, json]; see --help
             $ controller SCALR_AGENT_CONCURRENCY=many SCALR_AGENT_TOKEN=x
             64 scalr-agent: invalid value 'many' for '--concurrency <CONCURRENCY>': invalid digit found in string; see --help
-        "#]],
+        "]],
     );
 }
 

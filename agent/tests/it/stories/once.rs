@@ -147,3 +147,49 @@ fn a_worker_that_is_killed_in_mid_apply_loses_no_state() {
     let next = rig.submit(&rig.slow(), &["--auto-apply"]);
     rig.await_status(&next, "applied");
 }
+
+#[test]
+fn a_keeper_that_is_killed_in_mid_apply_is_missed_by_nobody() {
+    let rig = Rig::new();
+    let run = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_mark("began");
+    rig.signal_part("apply", "keeper", Signal::KILL);
+    rig.mark("go");
+    rig.await_status(&run, "applied");
+    rig.await_job_end("apply");
+    assert_eq!(rig.marks("began").len(), 1);
+}
+
+#[test]
+fn a_runner_that_is_killed_in_mid_apply_takes_its_tool_along_and_the_run_ends_errored() {
+    let rig = Rig::new();
+    let run = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_mark("began");
+    rig.signal_part("apply", "runner", Signal::KILL);
+    rig.await_status(&run, "errored");
+    let error = rig.error(&run);
+    assert!(error.starts_with("the runner is gone"), "{error}");
+    rig.await_job_end("apply");
+    assert_eq!(rig.marks("began").len(), 1, "nothing started it again");
+    let unlocked = rig.does(&["unlock", "slow"]);
+    assert!(unlocked.contains(&format!("for run {run}")), "{unlocked}");
+}
+
+#[test]
+fn when_the_machine_dies_in_mid_apply_the_run_is_lost_and_says_who_held_it() {
+    let rig = Rig::serving(&SOON_LOST);
+    rig.start_controller(&[]);
+    let run = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_mark("began");
+    rig.end_machine();
+    rig.start_controller(&[]);
+    rig.await_status(&run, "errored");
+    let error = rig.error(&run);
+    assert!(error.starts_with("the apply was lost: worker "), "{error}");
+    assert!(error.ends_with("; it held the lock of the state"), "{error}");
+    assert_eq!(rig.marks("began").len(), 1, "nothing started it again");
+    rig.does(&["unlock", "slow"]);
+    rig.mark("go");
+    let next = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_status(&next, "applied");
+}
