@@ -413,6 +413,9 @@ impl World {
     }
 
     fn after_command(&mut self, changed: &[TaskId]) {
+        for id in changed {
+            self.look_at(id);
+        }
         let fresh: Vec<_> = self
             .scalr
             .state
@@ -422,9 +425,6 @@ impl World {
         for (id, run, action) in fresh {
             self.scalr.last_task = Some(id.clone());
             self.task_is_new(&id, &run, action);
-        }
-        for id in changed {
-            self.look_at(id);
         }
         if self.scalr.state.wake() != self.scalr.wake {
             self.scalr.wake = self.scalr.state.wake();
