@@ -13,7 +13,12 @@ use super::{
     options::{AHEAD_WAIT_MS, POLL_SPACING_MS},
     timers::Timer,
 };
-use crate::{clock::Millis, op::Op, scalr::ScalrError};
+use crate::{
+    clock::Millis,
+    mutant::{Mutant, planted},
+    op::Op,
+    scalr::ScalrError,
+};
 
 impl Controller {
     /// Asks for tasks unless there is a reason not to: none before the first heartbeat is answered, none
@@ -25,9 +30,9 @@ impl Controller {
     }
 
     pub(super) fn acquire(&mut self, turn: &mut Turn<'_>) {
-        let is_wanted = self.session.is_ready
+        let is_wanted = (self.session.is_ready || planted(Mutant::AcquiresBeforeFirstHeartbeat))
             && self.session.acquire.is_none()
-            && self.drain.is_none()
+            && (self.drain.is_none() || planted(Mutant::AcquiresWhileDraining))
             && !self.planning.is_paused;
         let Some(registration) = self.session.registration() else { return };
         if !is_wanted {
@@ -39,6 +44,7 @@ impl Controller {
         if slots == 0 && ahead == 0 {
             return;
         }
+        let slots = if planted(Mutant::LookAheadCountedAsWanted) { slots + ahead } else { slots };
         let longest = self.options.poll_wait_ms.min(registration.wait_ms_max);
         let wait_ms = if slots == 0 { longest.min(AHEAD_WAIT_MS) } else { longest };
         let request = Acquire { slots, ahead, actions: self.options.actions.clone(), wait_ms };

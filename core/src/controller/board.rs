@@ -11,6 +11,7 @@ use super::entry::{Entry, Standing};
 use crate::{
     clock::Millis,
     cluster::{Container, Job, JobName, Pod, Uid},
+    mutant::{Mutant, planted},
 };
 
 /// The table and its indexes. Whoever changes an entry calls [`Board::index`] afterwards.
@@ -61,7 +62,19 @@ impl Board {
 
     /// How many Jobs take room: every live one, whoever launched it, and those that may become one.
     pub(super) fn occupied(&self) -> u32 {
-        u32::try_from(self.live.len() + self.ghosts.len()).unwrap_or(u32::MAX)
+        let live = if planted(Mutant::CapacityByCounter) {
+            self.live.iter().filter(|uid| self.is_granted_here(uid)).count()
+        } else {
+            self.live.len()
+        };
+        let ghosts = if planted(Mutant::CreationsNotCounted) { 0 } else { self.ghosts.len() };
+        u32::try_from(live + ghosts).unwrap_or(u32::MAX)
+    }
+
+    /// Whether this process heard of the grant of a Job's task.
+    fn is_granted_here(&self, job: &Uid) -> bool {
+        let key = self.jobs.get(job).map(|job| TaskAt { id: job.task.clone(), fence: job.fence });
+        key.and_then(|key| self.get(&key)).is_some_and(|entry| entry.grant.is_some())
     }
 
     /// How many own Jobs wait for a first pod, and have only since `after`.
@@ -111,6 +124,7 @@ impl Board {
         let key = TaskAt { id: job.task, fence: job.fence };
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.jobs.remove(uid);
+            entry.is_launched &= !planted(Mutant::TtlDeletionReadAsNeverRan);
         }
         if self.names.get(&job.name) == Some(&key)
             && self.entries.get(&key).is_none_or(|entry| entry.name.as_ref() != Some(&job.name))
@@ -164,6 +178,18 @@ impl Board {
             return !pods.any(is_running);
         }
         pods.peek().is_some() && pods.all(Pod::is_proved_over)
+    }
+
+    /// What a deletion of a Job names: the Job itself.
+    pub(super) fn to_delete<'a>(&'a self, job: &'a Job) -> &'a Job {
+        let newest = self.jobs.values().filter(|other| other.task == job.task).max_by_key(|job| job.fence);
+        newest.filter(|_| planted(Mutant::DeleteWithoutUid)).unwrap_or(job)
+    }
+
+    /// Held tasks that have a Job.
+    pub(super) fn launched(&self) -> Vec<TaskAt> {
+        let is_launched = |entry: &Entry| entry.is_launched && entry.holding.is_some();
+        self.entries.iter().filter(|(_, entry)| is_launched(entry)).map(|(key, _)| key.clone()).collect()
     }
 
     /// Whether a task has a Job that is not over.

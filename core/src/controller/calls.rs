@@ -16,6 +16,7 @@ use crate::{
     backoff,
     clock::Millis,
     cluster::{ClusterError, Kind, Uid},
+    mutant::{Mutant, planted},
     op::Op,
     scalr::ScalrError,
 };
@@ -222,6 +223,9 @@ impl Controller {
 
     /// When a call that has failed `attempts` times in a row is made again.
     pub(super) fn retry_at(&self, now: Millis, op: Op, attempts: u32, at_least_ms: u64) -> Millis {
+        if planted(Mutant::RetriesWithoutBackoff) {
+            return now + 1;
+        }
         now + backoff::wait_ms(self.options.seed, op.0, attempts, at_least_ms)
     }
 }

@@ -7,12 +7,13 @@ use super::{
     calls::Call,
     effect::{ClusterCall, NoteLevel},
     entry::{Creation, DoorCall, Failure, Standing},
-    name::job_name,
+    name::{job_name, with_dice},
     options::{CREATE_LOOK_MS, CREATE_UNRESOLVED_MS},
     timers::Timer,
 };
 use crate::{
     cluster::{ClusterError, Job, JobName, JobSpec, Object},
+    mutant::{Mutant, planted},
     op::Op,
     scheduler::HoldReason,
 };
@@ -44,8 +45,15 @@ impl Controller {
     fn create(&mut self, turn: &mut Turn<'_>, key: &TaskAt, attempts: u32, is_uncertain: bool) {
         let Some(entry) = self.board.get(key) else { return };
         let (Some(grant), Some(name)) = (&entry.grant, &entry.name) else { return };
+        let name = if planted(Mutant::JobNameRandom) {
+            with_dice(name, self.options.seed ^ self.ops.last().0)
+        } else if planted(Mutant::UnansweredCreateRenamed) && attempts > 0 {
+            job_name(&self.options.basename, grant, true)
+        } else {
+            name.clone()
+        };
         let spec = JobSpec {
-            name: name.clone(),
+            name,
             task: grant.id.clone(),
             fence: grant.fence,
             action: grant.action,
@@ -133,6 +141,7 @@ impl Controller {
                 self.not_created(turn, op, key, HoldReason::Template { detail }, 0);
             }
             ClusterError::Refused { detail } => self.create_refused(turn, key, detail, false),
+            ClusterError::NameTaken if planted(Mutant::NameTakenBelieved) => self.name_believed(turn, key),
             // The next grant has another fence, so its Job has another name.
             ClusterError::NameTaken => {
                 let message = "a Job of this name exists for something else".to_owned();
@@ -170,6 +179,10 @@ impl Controller {
     fn create_unanswered(&mut self, turn: &mut Turn<'_>, op: Op, key: &TaskAt) {
         let is_draining = self.drain.is_some();
         let Some(entry) = self.entry(key) else { return };
+        if planted(Mutant::UnansweredCreateForgotten) {
+            entry.creation = None;
+            return self.look(turn, key);
+        }
         // Even where its Job was seen: a second request may make it once more when the first one's is gone.
         if let Some(creation) = &mut entry.creation {
             creation.is_uncertain = true;
@@ -202,7 +215,7 @@ impl Controller {
         entry.creation = None;
         if let Some(holding) = &mut entry.holding {
             holding.attempts = holding.attempts.saturating_add(1);
-            holding.blocked = Some(reason.clone());
+            holding.blocked = (!planted(Mutant::RefusedCreateRepeatedAtOnce)).then(|| reason.clone());
             holding.reason = Some(reason);
             let attempts = holding.attempts;
             let at = self.retry_at(turn.now, op, attempts, at_least_ms);
@@ -256,5 +269,13 @@ impl Controller {
             }
         }
         self.look(turn, key);
+    }
+
+    /// What [`Mutant::NameTakenBelieved`] does: whatever has the name is the task's Job, at work.
+    fn name_believed(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
+        if let Some(entry) = self.entry(key) {
+            entry.standing = Standing::Started;
+        }
+        self.created_before(turn, key);
     }
 }

@@ -4,19 +4,20 @@
 //! answer to a release or a launch failure, or by a verdict. It is deleted by UID, and never because of what
 //! the cluster says.
 
-use scalr_protocol::agent::{Release, TaskAt};
+use scalr_protocol::agent::{LaunchFailed, Release, TaskAt};
 
 use super::{
     Controller, Turn,
     calls::{Call, Flight, Then},
     effect::{ClusterCall, NoteLevel, ScalrCall},
-    entry::{Door as DoorInHand, DoorCall, Standing},
+    entry::{Door as DoorInHand, DoorCall, Entry, Standing},
     options::{DELETE_AGAIN_MS, DOORS_MAX, KNOCK_AGAIN_MS},
     timers::Timer,
 };
 use crate::{
     clock::Millis,
-    cluster::{ClusterError, Uid},
+    cluster::{ClusterError, Job, Uid},
+    mutant::{Mutant, planted},
     op::Op,
     scalr::{Door, ScalrError},
 };
@@ -42,6 +43,9 @@ impl Controller {
         self.timers.clear(&Timer::Startup(key.clone()));
         self.index(turn, key);
         self.knock(turn, key);
+        if planted(Mutant::DeleteBeforeRelease) {
+            self.delete_jobs(turn, key);
+        }
     }
 
     /// Makes the call, or waits for one of few places.
@@ -66,13 +70,16 @@ impl Controller {
             return;
         }
         self.doors.remove(key);
+        let newest = self.board.newest(&key.id).filter(|_| planted(Mutant::DoorRetriedUnderNewestFence));
+        let fence = newest.filter(|_| door.attempts > 0).unwrap_or(key).fence;
         let (is_for, call) = match &door.call {
             DoorCall::Release(reason) => {
-                let release = Release { fence: key.fence, reason: *reason };
+                let release = Release { fence, reason: *reason };
                 (Call::Release(key.clone()), ScalrCall::Release(key.id.clone(), release))
             }
             DoorCall::Failed(failed) => {
-                (Call::Failed(key.clone()), ScalrCall::LaunchFailed(key.id.clone(), failed.as_ref().clone()))
+                let failed = LaunchFailed { fence, ..failed.as_ref().clone() };
+                (Call::Failed(key.clone()), ScalrCall::LaunchFailed(key.id.clone(), failed))
             }
         };
         let op = self.call_scalr(turn, is_for, call);
@@ -167,12 +174,15 @@ impl Controller {
     fn delete(&mut self, turn: &mut Turn<'_>, uid: &Uid, attempts: u32) {
         let Some(job) = self.board.jobs.get(uid) else { return };
         let key = TaskAt { id: job.task.clone(), fence: job.fence };
-        if self.board.get(&key).is_none_or(|entry| entry.standing != Standing::Shut) {
+        let is_shut = |entry: &Entry| {
+            entry.standing == Standing::Shut || (planted(Mutant::DeleteBeforeRelease) && entry.door.is_some())
+        };
+        if !self.board.get(&key).is_some_and(is_shut) {
             return;
         }
-        let name = job.name.clone();
+        let Job { name, uid: doomed, .. } = self.board.to_delete(job).clone();
         turn.note_task(NoteLevel::Info, "deleting a Job that can't start", &key, Some(&name));
-        let op = self.call_cluster(turn, Call::Delete(uid.clone()), ClusterCall::Delete(name, uid.clone()));
+        let op = self.call_cluster(turn, Call::Delete(uid.clone()), ClusterCall::Delete(name, doomed));
         self.deletions.insert(uid.clone(), Deletion { op: Some(op), sent: turn.now, attempts });
     }
 

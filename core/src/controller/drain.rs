@@ -6,11 +6,16 @@ use super::{
     Controller, Turn,
     calls::{Call, Flight, Then},
     effect::{ControllerExit, NoteLevel, ScalrCall},
-    entry::DoorCall,
+    entry::{DoorCall, Entry},
     options::{EXIT_MS, UNAUTHORIZED_GRACE_MS},
     timers::Timer,
 };
-use crate::{clock::Millis, op::Op, scalr::ScalrError};
+use crate::{
+    clock::Millis,
+    mutant::{Mutant, planted},
+    op::Op,
+    scalr::ScalrError,
+};
 
 /// A stop under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +63,7 @@ impl Controller {
             self.abandon(turn, op);
         }
         self.drop_hold_events();
-        for key in self.unlaunched() {
+        for key in self.to_give_back() {
             self.shut(turn, &key, DoorCall::Release(ReleaseReason::Drain));
         }
         self.heartbeat_soon(turn);
@@ -66,13 +71,17 @@ impl Controller {
     }
 
     /// Held tasks without a Job, but for those whose creation is being answered.
-    fn unlaunched(&self) -> Vec<TaskAt> {
+    fn to_give_back(&self) -> Vec<TaskAt> {
+        if planted(Mutant::ReleaseOnStopSkipped) {
+            return Vec::new();
+        }
+        let is_left = |entry: &Entry| entry.is_launched && !planted(Mutant::LaunchedReleasedOnStop);
         self.board
             .entries
             .iter()
             .filter(|(_, entry)| {
                 let is_awaited = entry.creation.as_ref().is_some_and(|creation| creation.op.is_some());
-                entry.holding.is_some() && !entry.is_launched && !is_awaited
+                entry.holding.is_some() && !is_left(entry) && !is_awaited
             })
             .map(|(key, _)| key.clone())
             .collect()
@@ -91,6 +100,9 @@ impl Controller {
         let is_making = self.calls.any(|call| matches!(call, Call::Create(_) | Call::Delete(_)));
         if is_making || self.session.is_registering() {
             return;
+        }
+        if planted(Mutant::ReleaseOnStopSkipped) {
+            return self.exit_drained(turn);
         }
         if !self.session.is_live() {
             if self.session.is_refused || self.board.closing.is_empty() || !self.has_begun {

@@ -10,6 +10,7 @@ use scalr_protocol::{
 use crate::{
     clock::Millis,
     cluster::{JobName, Uid},
+    mutant::{Mutant, planted},
     op::Op,
     scheduler::HoldReason,
 };
@@ -300,6 +301,9 @@ impl Entry {
     pub(super) fn is_named(&self, has_unfinished_job: bool) -> bool {
         if self.standing.is_final() {
             return has_unfinished_job;
+        }
+        if planted(Mutant::LaunchLeaseNotRenewed) && self.is_launched && self.standing == Standing::Held {
+            return false;
         }
         self.is_asked
             || self.holding.is_some()

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     cluster::{ClusterError, Consistency, Kind, Listing, Object, Uid, WatchEnd, WatchEvent},
+    mutant::{Mutant, planted},
     op::Op,
 };
 
@@ -46,8 +47,8 @@ impl Controller {
             self.abandon(turn, watch);
         }
         self.timers.clear(&Timer::Feed(kind));
-        // Always a quorum read: a cached one may be older than what is known, or than this process.
-        let op = self.call_cluster(turn, Call::List(kind), ClusterCall::List(kind, Consistency::Quorum));
+        let consistency = consistency(!self.feed_of(kind).is_synced);
+        let op = self.call_cluster(turn, Call::List(kind), ClusterCall::List(kind, consistency));
         self.feed_of(kind).list = Some(op);
     }
 
@@ -69,6 +70,9 @@ impl Controller {
 
     /// A watch has said nothing for long.
     pub(super) fn watch_again(&mut self, turn: &mut Turn<'_>, kind: Kind) {
+        if planted(Mutant::SilentWatchKept) {
+            return;
+        }
         if let Some(watch) = self.feed_of(kind).watch.take() {
             self.abandon(turn, watch);
             self.feed(turn, kind);
@@ -132,7 +136,7 @@ impl Controller {
         feed.failures = feed.failures.saturating_add(1);
         feed.trouble = Some(error.to_string());
         if *error == ClusterError::Gone || feed.failures >= WATCH_ERRORS_MAX {
-            feed.needs_list = true;
+            feed.needs_list |= !planted(Mutant::GoneWatchNotRelisted);
         }
         let failures = feed.failures;
         let at_least_ms = match error {
@@ -249,6 +253,15 @@ impl Controller {
             .and_then(|feed| feed.trouble.as_ref())
             .map(|trouble| format!("the cluster does not answer: {trouble}"))
     }
+}
+
+/// Always a quorum read: a cached one may be older than what is known, or than this process.
+fn consistency(is_first: bool) -> Consistency {
+    let is_first_cached = is_first && planted(Mutant::FirstListNotQuorum);
+    if is_first_cached || (!is_first && planted(Mutant::StaleListBelieved)) {
+        return Consistency::Cached;
+    }
+    Consistency::Quorum
 }
 
 fn what(kind: Kind) -> &'static str {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
+    mutant::{Mutant, planted},
     op::Op,
     scalr::{Door, ScalrError},
 };
@@ -131,13 +132,20 @@ impl Controller {
 
     /// Takes one verdict, given by the heartbeat `op` that was sent at `sent`.
     fn judge(&mut self, turn: &mut Turn<'_>, op: Op, sent: Millis, said: TaskVerdict) {
-        let key = TaskAt { id: said.id, fence: said.fence };
+        let mut key = TaskAt { id: said.id, fence: said.fence };
+        if planted(Mutant::VerdictFenceUnchecked) {
+            key = self.board.newest(&key.id).cloned().unwrap_or(key);
+        }
         let Some(entry) = self.board.entries.get_mut(&key) else { return };
         entry.is_asked = false;
         let standing = match said.verdict {
             // What was once confirmed is never touched again, whatever a forgetful server says.
             Verdict::Stale | Verdict::Dead if entry.standing == Standing::Started => Standing::Ended,
+            Verdict::Dead if planted(Mutant::DeadVerdictIgnored) => entry.standing,
             Verdict::Stale | Verdict::Dead => Standing::Shut,
+            Verdict::Ended if planted(Mutant::EndedReadAsDead) => Standing::Shut,
+            Verdict::Claimed if planted(Mutant::ClaimedJobDeleted) => Standing::Shut,
+            Verdict::HeldByOther if planted(Mutant::OthersJobDeleted) => Standing::Shut,
             Verdict::Ended => Standing::Ended,
             Verdict::Started => Standing::Started,
             Verdict::Claimed => Standing::Claimed,
@@ -146,7 +154,7 @@ impl Controller {
         };
         // What was learned after the heartbeat was sent stands, unless this is the end.
         let is_older = op <= entry.standing_mark && !standing.is_final();
-        let is_back = entry.standing == Standing::Started && standing != Standing::Ended;
+        let is_back = entry.standing == Standing::Started && !standing.is_final();
         if !entry.standing.is_final() && !is_older && (!is_back || standing == Standing::Started) {
             entry.standing = standing;
             match standing {
@@ -205,6 +213,7 @@ impl Controller {
             entry.standing = match door {
                 Door::Shut if entry.standing == Standing::Started => Standing::Ended,
                 Door::Shut => Standing::Shut,
+                Door::Started if planted(Mutant::StartedDoorReadAsShut) => Standing::Shut,
                 Door::Started => Standing::Started,
                 Door::Claimed if entry.standing == Standing::Started => Standing::Started,
                 Door::Claimed => Standing::Claimed,

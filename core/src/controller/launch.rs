@@ -11,6 +11,7 @@ use super::{
 use crate::{
     clock::Millis,
     cluster::{Container, Disruption, JobEnd, Pod, PodTrouble, TroubleKind},
+    mutant::{Mutant, planted},
 };
 
 impl Controller {
@@ -24,7 +25,8 @@ impl Controller {
         if let Some(failure) = hopeless(self.trouble(entry)) {
             return self.shut(turn, key, DoorCall::failed(key.fence, failure));
         }
-        let is_counting = self.trouble(entry).is_none_or(|t| t.kind != TroubleKind::ScalingUp);
+        let is_counting = self.trouble(entry).is_none_or(|t| t.kind != TroubleKind::ScalingUp)
+            || planted(Mutant::StartupDeadlineNotPaused);
         let failure = self.exited(entry);
         let mark = self.ops.last();
         let Some(entry) = self.entry(key) else { return };
@@ -47,7 +49,8 @@ impl Controller {
     /// It has taken too long.
     pub(super) fn startup_elapsed(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
         let Some(entry) = self.board.get(key) else { return };
-        if entry.holding.is_none() || entry.startup.is_none() || self.drain.is_some() {
+        let is_off = self.drain.is_some() || planted(Mutant::StartupDeadlineNeverFires);
+        if entry.holding.is_none() || entry.startup.is_none() || is_off {
             return;
         }
         let failure = self.too_slow(entry);

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     cluster::{Container, Disruption, Pod},
+    mutant::{Mutant, planted},
     op::Op,
     scalr::{ScalrError, WorkerLostAnswer},
 };
@@ -162,13 +163,13 @@ impl Controller {
         entry.is_witnessed
             && !entry.is_gone_unproved
             && (entry.is_gone_proved || !pods.is_empty())
-            && pods.iter().all(|pod| pod.is_proved_over())
+            && pods.iter().all(|pod| is_proved_over(pod))
     }
 
     /// A pod is gone: this is how it last looked.
     pub(super) fn pod_gone(&mut self, key: &TaskAt, last: &Pod) {
         let Some(entry) = self.entry(key) else { return };
-        if last.is_proved_over() {
+        if is_proved_over(last) || planted(Mutant::MissingPodReadAsProof) {
             entry.is_gone_proved = true;
         } else {
             entry.is_gone_unproved = true;
@@ -177,6 +178,12 @@ impl Controller {
         let is_cut = went == WorkerLoss::Exited && !last.is_proved_over();
         entry.last_pod = Some(if is_cut { WorkerLoss::Deleted } else { went });
     }
+}
+
+/// Whether both containers of a pod have ended.
+fn is_proved_over(pod: &Pod) -> bool {
+    let has_worker_ended = matches!(pod.worker, Container::Terminated { .. });
+    pod.is_proved_over() || (has_worker_ended && planted(Mutant::OneContainerReadAsProof))
 }
 
 /// Why a pod ended or is ending.

@@ -25,6 +25,13 @@ pub(super) fn job_name(basename: &str, grant: &Grant, is_repeated: bool) -> JobN
     JobName::from(format!("{}{tail}", kept.trim_end_matches('-')).as_str())
 }
 
+/// A name that nobody finds again: what [`Mutant::JobNameRandom`](crate::mutant::Mutant) makes of one.
+pub(super) fn with_dice(name: &JobName, dice: u64) -> JobName {
+    let tail = format!("-{dice:x}");
+    let kept: String = name.as_str().chars().take(NAME_MAX - tail.len()).collect();
+    JobName::from(format!("{}{tail}", kept.trim_end_matches('-')).as_str())
+}
+
 /// The text with everything replaced that a DNS label does not allow.
 fn label(text: &str) -> String {
     let safe: String = text

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
+    mutant::{Mutant, planted},
     op::Op,
     scheduler::{self, Capacity, Ended, HoldReason, Live, Memory, Plan, Queued, View},
 };
@@ -53,6 +54,9 @@ impl Controller {
 
     /// Creations fail for everybody: none for a while, then one.
     pub(super) fn shut_gate(&mut self, turn: &mut Turn<'_>, op: Op, reason: HoldReason, at_least_ms: u64) {
+        if planted(Mutant::RefusedCreateRepeatedAtOnce) {
+            return;
+        }
         let attempts = self.planning.gate.as_ref().map_or(0, |gate| gate.attempts).saturating_add(1);
         self.planning.gate = Some(Gate { reason, attempts, is_ajar: false });
         let at = self.retry_at(turn.now, op, attempts, at_least_ms);
@@ -154,11 +158,16 @@ impl Controller {
         }
         self.planning.order.clear();
         let mut wanted = std::mem::take(&mut self.planning.wanted);
+        if wanted > 0 && planted(Mutant::LaunchedTaskRebalanced) {
+            for key in self.board.launched() {
+                self.shut(turn, &key, DoorCall::Release(ReleaseReason::Rebalance));
+            }
+        }
         for (task, reason) in plan.hold {
             let Some(key) = keys.remove(&task) else { continue };
             let class = reason.class();
             if let Some(holding) = self.entry(&key).and_then(|entry| entry.holding.as_mut()) {
-                holding.reason = Some(reason);
+                holding.reason = (!planted(Mutant::HoldWithoutReason)).then_some(reason);
             }
             if wanted > 0 && self.drain.is_none() {
                 // Somebody else can launch it now, and we can't.

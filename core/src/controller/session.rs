@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
+    mutant::{Mutant, planted},
     op::Op,
     scalr::{Registration, ScalrError},
 };
@@ -85,6 +86,9 @@ impl Session {
 impl Controller {
     pub(super) fn register(&mut self, turn: &mut Turn<'_>) {
         if self.session.is_registering() || self.session.live.is_some() || !self.may_register() {
+            return;
+        }
+        if planted(Mutant::SessionNotRenewed) && self.session.generation > 0 {
             return;
         }
         let options = &self.options;

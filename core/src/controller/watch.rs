@@ -10,6 +10,7 @@ use super::options::GRAVES_MAX;
 use crate::{
     clock::Millis,
     cluster::{Kind, Listing, Object, Uid, Version},
+    mutant::{Mutant, planted},
     op::Op,
 };
 
@@ -88,6 +89,7 @@ impl Feed {
 
     /// Takes the answer to the list `op`. `mark` is the last call that has been sent.
     pub(super) fn listed(&mut self, op: Op, mark: Op, listing: Listing) -> Vec<Change> {
+        let is_later = |known: Op| known >= op && !planted(Mutant::ListResetsLaterNews);
         let mut changes = Vec::new();
         let mut listed = BTreeMap::new();
         for object in listing.objects {
@@ -98,7 +100,7 @@ impl Feed {
         let unlisted: Vec<Uid> = self
             .records
             .iter()
-            .filter(|(uid, record)| !listed.contains_key(uid) && record.mark < op)
+            .filter(|(uid, record)| !listed.contains_key(uid) && !is_later(record.mark))
             .map(|(uid, _)| uid.clone())
             .collect();
         for uid in unlisted {
@@ -107,12 +109,12 @@ impl Feed {
             changes.push(Change::Gone(uid, None));
         }
         for (uid, object) in listed {
-            if self.graves.get(&uid).is_some_and(|grave| *grave >= op) {
+            if self.graves.get(&uid).is_some_and(|grave| is_later(*grave)) {
                 continue;
             }
             self.unconfirmed.remove(&uid);
             let version = version_of(&object);
-            let is_newer = self.records.get(&uid).is_some_and(|r| r.mark >= op && r.version >= version);
+            let is_newer = self.records.get(&uid).is_some_and(|r| is_later(r.mark) && r.version >= version);
             if !is_newer {
                 self.records.insert(uid, Record { version, mark });
                 changes.push(Change::Put(object));

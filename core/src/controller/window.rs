@@ -3,7 +3,10 @@
 //! It bounds how many own Jobs wait for a first pod. It grows with every pod that appears, and halves when
 //! the cluster asks for patience or leaves Jobs without pods. It never falls to nothing.
 
-use crate::clock::Millis;
+use crate::{
+    clock::Millis,
+    mutant::{Mutant, planted},
+};
 
 /// What it begins with: as much as an idle cluster takes without noticing.
 const FIRST: u32 = 10;
@@ -59,7 +62,7 @@ impl Window {
 
     /// The cluster is in trouble.
     pub(super) fn halve(&mut self, now: Millis) {
-        if self.halved_at.is_some_and(|at| now.since(at) < REST_MS) {
+        if planted(Mutant::WindowNeverShrinks) || self.halved_at.is_some_and(|at| now.since(at) < REST_MS) {
             return;
         }
         self.size = (self.size / 2).max(LEAST);

@@ -90,6 +90,25 @@ fn an_unanswered_create_is_repeated_under_its_name() {
 }
 
 #[test]
+fn a_job_that_was_there_and_is_over_is_asked_about_and_not_made_again() {
+    let mut story = Story::ready();
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Held)];
+    story.acquire(&["t1@1"]);
+    story.advance(10);
+    story.answer("create", Answer::Created(Err(ClusterError::Over)));
+    story.advance(5_000);
+    story.check(&expect![[r#"
+        1.000s acquired [t1@1]
+        1.010s …
+            create agent-run-1-plan for t1@1
+        1.010s create: Created(Err(Over))
+        2.000s …
+            launch-failed t1@1 WorkerExited retryable: its Job was gone before the worker claimed the task
+    "#]]);
+}
+
+#[test]
 fn what_the_cluster_refuses_is_told_to_scalr() {
     for error in [ClusterError::Refused { detail: "webhook says no".to_owned() }, ClusterError::NameTaken] {
         let mut story = Story::ready();

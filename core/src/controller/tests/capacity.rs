@@ -178,6 +178,9 @@ fn the_first_in_line_that_cannot_be_launched_are_given_to_whoever_can() {
     story.skip();
     story.beat_wanted(&[], 2);
     story.advance(500);
+    // Once a heartbeat, however often one plans.
+    story.input("paused", Input::Paused(true));
+    story.advance(500);
     story.check(&expect![[r#"
         2.010s …
             events [t3@1 Held: as many Jobs are in flight as may be (2); t4@1 Held: as many Jobs are in flight as may be (2); t5@1 Held: as many Jobs are in flight as may be (2)]
@@ -187,6 +190,7 @@ fn the_first_in_line_that_cannot_be_launched_are_given_to_whoever_can() {
         11.020s …
             release t3@1 rebalance
             release t4@1 rebalance
+        11.510s paused
     "#]]);
 }
 

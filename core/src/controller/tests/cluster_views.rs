@@ -5,7 +5,7 @@ use scalr_protocol::agent::Verdict;
 
 use super::story::*;
 use crate::{
-    cluster::{ClusterError, Kind, Object, Version, WatchEnd, WatchEvent},
+    cluster::{ClusterError, JobEnd, Kind, Object, Version, WatchEnd, WatchEvent},
     controller::input::{Answer, Input},
 };
 
@@ -56,8 +56,12 @@ fn an_older_view_never_replaces_a_newer_one() {
     let mut going = job("t1@1", 15);
     going.is_deleting = true;
     story.job(going);
-    story.job_gone(job("t1@1", 16));
+    assert_eq!(story.brain.status().live, 1);
+    story.job(ended("t1@1", 16, JobEnd::Complete));
     story.job(job("t1@1", 14));
+    assert_eq!(story.brain.status().live, 0);
+    story.job_gone(job("t1@1", 18));
+    story.job(job("t1@1", 17));
     assert_eq!(story.brain.status().live, 0);
 }
 

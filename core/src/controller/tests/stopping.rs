@@ -25,6 +25,8 @@ fn gives_back_what_did_not_start_and_leaves_what_did() {
     story.beat(&[("t1@1", Verdict::Held), ("t2@1", Verdict::Held)]);
     story.advance(1_100);
     story.answer("release", Answer::Released(Ok(Door::Shut)));
+    story.answer("deregister", Answer::Deregistered(Err(unreachable())));
+    story.advance(1_000);
     story.answer("deregister", Answer::Deregistered(Ok(())));
     story.check(&expect![[r#"
         1.110s stop
@@ -39,7 +41,10 @@ fn gives_back_what_did_not_start_and_leaves_what_did() {
         2.110s verdicts [t1@1 Held, t2@1 Held]
         3.210s release: Released(Ok(Shut))
             deregister
-        3.210s deregister: Deregistered(Ok(()))
+        3.210s deregister: Deregistered(Err(Unreachable { detail: "timed out" }))
+        3.969s …
+            deregister
+        4.210s deregister: Deregistered(Ok(()))
             exit Stopped
     "#]]);
 }

@@ -149,6 +149,64 @@ fn a_missing_pod_is_a_reason_and_never_proof() {
 }
 
 #[test]
+fn a_second_pod_that_ended_does_not_prove_that_the_first_did() {
+    let mut story = started();
+    // Its node was cut off and deleted; the one that takes its place loses the race.
+    story.pod_gone(running("t1@1", 14));
+    let mut second = pod("t1@1", 15, exited(0), exited(0));
+    (second.name, second.uid) = ("second".into(), "second".into());
+    story.pod(second);
+    story.advance(2_000);
+    story.check(&expect![[r#"
+        11.010s watch: pod gone
+        11.010s watch: pod worker=Terminated { exit_code: 0, is_oom: false } runner=Terminated { exit_code: 0, is_oom: false }
+        12.000s …
+            worker-lost t1@1 Deleted container=None exit=None ended=false
+    "#]]);
+}
+
+#[test]
+fn what_was_asked_before_a_worker_ended_says_nothing_about_it() {
+    for is_started in [false, true] {
+        let mut story = if is_started { started() } else { launched() };
+        let verdict = if is_started { Verdict::Started } else { Verdict::Held };
+        story.advance(5_000);
+        story.is_quiet = false;
+        for _ in 0..30 {
+            if story.has("heartbeat") {
+                break;
+            }
+            story.advance(500);
+        }
+        story.pod(pod("t1@1", 13, exited(1), exited(1)));
+        story.beat(&[("t1@1", verdict)]);
+        assert!(!story.has("worker-lost") && !story.has("launch-failed"));
+        story.beat(&[("t1@1", verdict)]);
+        assert!(story.has(if is_started { "worker-lost" } else { "launch-failed" }));
+    }
+}
+
+#[test]
+fn a_loss_is_told_until_scalr_has_heard_of_it() {
+    let mut story = started();
+    story.pod(pod("t1@1", 13, exited(1), exited(1)));
+    story.advance(2_000);
+    story.answer("worker-lost", Answer::WorkerLost(Err(unreachable())));
+    story.advance(2_000);
+    story.answer("worker-lost", Answer::WorkerLost(Ok(WorkerLostAnswer::Finished)));
+    story.advance(60_000);
+    story.check(&expect![[r#"
+        11.010s watch: pod worker=Terminated { exit_code: 1, is_oom: false } runner=Terminated { exit_code: 1, is_oom: false }
+        12.000s …
+            worker-lost t1@1 Exited container=Some("worker") exit=Some(1) ended=true
+        13.010s worker-lost: WorkerLost(Err(Unreachable { detail: "timed out" }))
+        13.191s …
+            worker-lost t1@1 Exited container=Some("worker") exit=Some(1) ended=true
+        15.010s worker-lost: WorkerLost(Ok(Finished))
+    "#]]);
+}
+
+#[test]
 fn a_pod_whose_like_was_never_seen_proves_nothing() {
     // After a restart nobody knows whether there was another pod, on a node that is cut off.
     let over = pod("t1@1", 6, exited(0), exited(0));
