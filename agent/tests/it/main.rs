@@ -5,6 +5,7 @@ mod local_cluster;
 #[cfg(test)]
 mod rig;
 mod runner;
+#[cfg(test)]
 mod scalr_contract;
 #[cfg(test)]
 mod stories;

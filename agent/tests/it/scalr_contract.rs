@@ -71,9 +71,11 @@ impl Bench for Http {
         let version = self.create("configuration-versions", version).await;
         let (archive, _) = self.file(b"\x1f\x8b: a gzip by its first bytes; nobody unpacks it here");
         self.person.upload(&format!("configuration-versions/{version}/upload"), archive).await.unwrap();
-        let run = One::new("runs", json!({}))
-            .of("workspace", "workspaces", &workspace)
-            .of("configuration-version", "configuration-versions", &version);
+        let run = One::new("runs", json!({})).of("workspace", "workspaces", &workspace).of(
+            "configuration-version",
+            "configuration-versions",
+            &version,
+        );
         RunId::new(&self.create("runs", run).await).unwrap()
     }
 

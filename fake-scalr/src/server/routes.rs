@@ -81,7 +81,10 @@ impl Route {
 }
 
 macro_rules! routes {
-    ($($name:literal $method:ident $path:literal $token:ident $body:expr, $answers:expr, $summary:literal, $handler:expr;)+) => {
+    ($(
+        $name:literal $method:ident $path:literal $token:ident
+        $body:expr, $answers:expr, $summary:literal, $handler:expr;
+    )+) => {
         &[$(Route {
             name: $name,
             method: stringify!($method),

@@ -62,7 +62,8 @@ impl State {
     /// The tasks for whom something happens by itself until this moment, on the clock of
     /// [`Stamp::now_ms`](super::Stamp::now_ms).
     pub fn due_tasks(&self, now_ms: u64) -> impl Iterator<Item = &TaskId> {
-        self.timers.iter().take_while(move |(due_ms, _)| *due_ms <= now_ms).filter_map(|(_, timer)| match timer {
+        let due = self.timers.iter().take_while(move |(due_ms, _)| *due_ms <= now_ms);
+        due.filter_map(|(_, timer)| match timer {
             Timer::Task(id) => Some(id),
             Timer::Agent(_) => None,
         })
