@@ -8,7 +8,8 @@
 //!
 //! In reading order: [`clock`], [`backoff`] and [`op`] are what both brains share; [`scalr`], [`task_api`]
 //! and [`cluster`] are the seams; [`scheduler`] is the pluggable part; then the two brains. The suites that
-//! every implementation of a seam must pass are in `contract` (feature `contract`).
+//! every implementation of a seam must pass are in `contract` (feature `contract`), wrong changes that a
+//! simulator must catch in [`mutant`] (feature `mutants`).
 
 pub mod backoff;
 pub mod clock;
@@ -21,6 +22,8 @@ pub mod task_api;
 pub mod controller;
 pub mod scheduler;
 pub mod supervisor;
+
+pub mod mutant;
 
 #[cfg(feature = "contract")]
 #[expect(

@@ -9,6 +9,7 @@ use scalr_protocol::{agent::Action, task::LeaseAnswer};
 use crate::{
     clock::Millis,
     controller::effect::NoteLevel,
+    mutant::{Mutant, planted},
     scalr::{Registration, ScalrError},
     task_api::TaskError,
 };
@@ -48,7 +49,8 @@ impl Supervisor {
             let op = self.register.send(&mut self.ops, now);
             out.push(TaskEffect::Call { op, call: TaskCall::Register });
         }
-        if self.is_registered && self.runner == Runner::Ready && self.start.is_due(now) {
+        let is_runner_ready = self.runner == Runner::Ready || planted(Mutant::ClaimsBeforeRunner);
+        if self.is_registered && is_runner_ready && self.start.is_due(now) {
             let op = self.start.send(&mut self.ops, now);
             out.push(TaskEffect::Call { op, call: TaskCall::Start });
         }
@@ -123,12 +125,15 @@ impl Supervisor {
     ) {
         let error = match answer {
             Ok(claim) => {
-                self.claimed(now, claim);
+                self.claimed(now, claim, out);
                 return;
             }
             Err(error) => error,
         };
         match error {
+            TaskError::AlreadyStarted | TaskError::FenceStale if planted(Mutant::RefusedStartRepeated) => {
+                self.start.failed(now, self.options.seed, 0);
+            }
             TaskError::AlreadyStarted
             | TaskError::FenceStale
             | TaskError::Canceled
@@ -164,12 +169,23 @@ impl Supervisor {
         self.exit(0, out);
     }
 
-    fn claimed(&mut self, now: Millis, claim: Claim) {
+    fn claimed(&mut self, now: Millis, claim: Claim, out: &mut Vec<TaskEffect>) {
         self.phase = Phase::Confirming;
         // Unanswered for this long, it is the server's `lost` or its expired claim that speaks.
         self.delivery.until = now + self.options.delivery_max_ms;
         self.renewal.claimed(now, &claim);
         self.claim = Some(claim);
+        if planted(Mutant::UserCodeBeforeConfirm) {
+            self.begin_work(now, out);
+        }
+    }
+
+    /// Nothing stands in the way of the user's code any more.
+    fn begin_work(&mut self, now: Millis, out: &mut Vec<TaskEffect>) {
+        self.phase = Phase::Working;
+        self.delivery.until = Millis::NEVER;
+        self.confirmed = now;
+        self.plan_work(out);
     }
 
     /// The confirm is a lease call as all others, but for what its answers mean.
@@ -181,12 +197,17 @@ impl Supervisor {
     ) {
         match answer {
             Ok(answer) => {
-                self.phase = Phase::Working;
-                self.delivery.until = Millis::NEVER;
-                self.confirmed = now;
                 self.renewal.renewed(now);
-                self.plan_work(out);
+                self.begin_work(now, out);
                 self.obey(now, answer.signal, out);
+            }
+            Err(error @ (TaskError::ClaimExpired | TaskError::FenceStale))
+                if planted(Mutant::ConfirmRepeatedAfterGone) =>
+            {
+                self.confirm_again(now, &error, out);
+            }
+            Err(error @ TaskError::Unreachable { .. }) if planted(Mutant::GivesUpUnansweredConfirm) => {
+                self.leave_loser(&error, out);
             }
             Err(
                 error @ (TaskError::AlreadyStarted
@@ -208,14 +229,16 @@ impl Supervisor {
                 | TaskError::RateLimited { .. }
                 | TaskError::Unreachable { .. }
                 | TaskError::Refused { .. }),
-            ) => {
-                let at_least_ms = slot::retry_after_ms(&error).unwrap_or(0);
-                let seed = self.options.seed;
-                self.renewal.slot.failed_within(now, seed, at_least_ms, CONFIRM_BACKOFF_MS_MAX);
-                if self.renewal.slot.failed == 1 {
-                    self.log(NoteLevel::Warning, &format!("the confirm is tried again: {error}"), out);
-                }
-            }
+            ) => self.confirm_again(now, &error, out),
+        }
+    }
+
+    fn confirm_again(&mut self, now: Millis, error: &TaskError, out: &mut Vec<TaskEffect>) {
+        let at_least_ms = slot::retry_after_ms(error).unwrap_or(0);
+        let seed = self.options.seed;
+        self.renewal.slot.failed_within(now, seed, at_least_ms, CONFIRM_BACKOFF_MS_MAX);
+        if self.renewal.slot.failed == 1 {
+            self.log(NoteLevel::Warning, &format!("the confirm is tried again: {error}"), out);
         }
     }
 
@@ -246,7 +269,7 @@ impl Supervisor {
     }
 
     pub(super) fn runner_gone(&mut self, now: Millis, detail: &str, out: &mut Vec<TaskEffect>) {
-        if self.runner == Runner::Gone {
+        if self.runner == Runner::Gone || planted(Mutant::RunnerGoneIgnored) {
             return;
         }
         self.runner = Runner::Gone;

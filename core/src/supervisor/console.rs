@@ -3,7 +3,12 @@
 //! What the server says it has is the truth: more than was thought (an answer was lost) or less (it lost
 //! bytes), the next append begins there. Never a gap, never two appends at once.
 
-use crate::{clock::Millis, controller::effect::NoteLevel, task_api::TaskError};
+use crate::{
+    clock::Millis,
+    controller::effect::NoteLevel,
+    mutant::{Mutant, planted},
+    task_api::TaskError,
+};
 
 use super::{
     Phase, Supervisor,
@@ -74,7 +79,8 @@ impl Console {
 
     /// From here on the console does not grow: its length is part of the outcome.
     pub(super) fn close_at_its_end(&mut self) -> u64 {
-        *self.whole.get_or_insert(self.spooled)
+        let end = if planted(Mutant::LogCutAtFinish) { self.acked } else { self.spooled };
+        *self.whole.get_or_insert(end)
     }
 
     /// Whether nothing is left to append, or nothing more can be.
@@ -98,10 +104,20 @@ impl Console {
 
     /// The server has recorded the outcome, and says how much of the log it has.
     pub(super) fn resync(&mut self, now: Millis, bytes: u64) {
-        self.acked = bytes;
+        self.acked = self.believed(bytes);
         self.is_refused = false;
         self.stuck_since = None;
         self.slot.succeeded(now);
+    }
+
+    /// How much of the log the server has, if this is what it says.
+    fn believed(&self, bytes: u64) -> u64 {
+        if planted(Mutant::LogOffsetNotResynced) { bytes.max(self.acked) } else { bytes }
+    }
+
+    /// The number of the byte after the last of the next append.
+    fn append_end(&self) -> u64 {
+        self.end().min(self.acked.saturating_add(self.chunk_bytes_max))
     }
 }
 
@@ -114,11 +130,12 @@ impl Supervisor {
     }
 
     pub(super) fn advance_console(&mut self, now: Millis, out: &mut Vec<TaskEffect>) {
-        if now < self.append_at() || !self.console.slot.is_idle() {
+        let is_patient = !planted(Mutant::TwoAppendsInFlight)
+            || now < self.console.slot.sent + self.options.log_interval_ms;
+        if now < self.append_at() || (!self.console.slot.is_idle() && is_patient) {
             return;
         }
-        let from = self.console.acked;
-        let to = self.console.end().min(from.saturating_add(self.console.chunk_bytes_max));
+        let (from, to) = (self.console.acked, self.console.append_end());
         let op = self.console.slot.send(&mut self.ops, now);
         out.push(TaskEffect::Call { op, call: TaskCall::Append { from, to } });
     }
@@ -156,7 +173,7 @@ impl Supervisor {
             Ok(bytes) => {
                 self.console.is_refused = false;
                 let has_come_on = bytes > self.console.acked;
-                self.console.acked = bytes;
+                self.console.acked = self.console.believed(bytes);
                 if has_come_on {
                     self.console.stuck_since = None;
                     let due = self.console.slot.sent + self.options.log_interval_ms;
@@ -179,6 +196,9 @@ impl Supervisor {
                 self.renewal.slot.due = self.renewal.slot.due.min(now);
             }
             TaskError::RateLimited { .. } | TaskError::Unreachable { .. } => {
+                if planted(Mutant::LogOffsetNotResynced) {
+                    self.console.acked = self.console.append_end();
+                }
                 self.append_failed(now, slot::retry_after_ms(&error).unwrap_or(0));
             }
             TaskError::TooLarge { .. } if self.console.chunk_bytes_max > LOG_CHUNK_BYTES_MIN => {

@@ -7,7 +7,12 @@
 
 use scalr_protocol::task::{Finished, Outcome, TaskErrorCode};
 
-use crate::{clock::Millis, controller::effect::NoteLevel, task_api::TaskError};
+use crate::{
+    clock::Millis,
+    controller::effect::NoteLevel,
+    mutant::{Mutant, planted},
+    task_api::TaskError,
+};
 
 use super::{
     Phase, Supervisor,
@@ -49,6 +54,10 @@ impl Delivery {
 
 impl Supervisor {
     pub(super) fn begin_delivery(&mut self, now: Millis, out: &mut Vec<TaskEffect>) {
+        if planted(Mutant::LateDeliverySkipped) && self.renewal.is_lost {
+            self.exit(1, out);
+            return;
+        }
         self.phase = Phase::Delivering;
         self.delivery.until = self.delivery.until.min(now + self.options.delivery_max_ms);
         self.signals.slot.abandon(out);
@@ -83,7 +92,7 @@ impl Supervisor {
     fn may_finish(&self, now: Millis) -> bool {
         let is_ahead = !self.delivery.is_recorded
             && (self.console.is_refused || now >= self.console.patience_ends() || self.is_pressed(now));
-        self.console.is_settled() || is_ahead
+        self.console.is_settled() || is_ahead || planted(Mutant::FinishBeforeLog)
     }
 
     /// With the outcome recorded: whether there is nothing left to do for the log.
@@ -96,8 +105,11 @@ impl Supervisor {
     fn outline(&mut self) -> FinishOutline {
         let main_exit_code = self.work.main.and_then(|main| main.exit_code);
         let (mut outcome, exit_code, mut error) = match (&self.work.failure, &self.stop) {
+            (Some(failure), _) if planted(Mutant::SuccessDespiteFailure) => {
+                (Outcome::Succeeded, failure.exit_code, None)
+            }
             (Some(failure), _) => (failure.outcome, failure.exit_code, Some(failure.error.clone())),
-            (None, Some(stop)) if self.work.is_cut_short => {
+            (None, Some(stop)) if self.work.is_cut_short || planted(Mutant::CanceledDespiteSuccess) => {
                 let error = task_error(stop.reason.code(), stop.reason.sentence());
                 (stop.reason.outcome(), main_exit_code, Some(error))
             }
@@ -154,6 +166,9 @@ impl Supervisor {
 
     fn finish_refused(&mut self, now: Millis, error: &TaskError, out: &mut Vec<TaskEffect>) {
         match error {
+            TaskError::Unreachable { .. } if planted(Mutant::FinishNotRetried) => {
+                self.exit(u8::from(!self.delivery.is_recorded), out);
+            }
             // The task has an outcome, be it another one.
             TaskError::Differs { .. } | TaskError::Canceled | TaskError::Finished => {
                 self.log(NoteLevel::Error, &format!("the outcome was not taken: {error}"), out);

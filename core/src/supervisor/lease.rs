@@ -6,7 +6,12 @@
 
 use scalr_protocol::task::{LeaseAnswer, Signal, Signals};
 
-use crate::{clock::Millis, controller::effect::NoteLevel, task_api::TaskError};
+use crate::{
+    clock::Millis,
+    controller::effect::NoteLevel,
+    mutant::{Mutant, planted},
+    task_api::TaskError,
+};
 
 use super::{
     Phase, Supervisor,
@@ -50,12 +55,15 @@ impl Renewal {
         self.lost_after_ms = claim.lost_after_ms;
         self.slot.patience_ms = self.slot.patience_ms.min(claim.lease_ttl_ms / 4).max(100);
         self.slot.due = now;
+        if planted(Mutant::UserCodeBeforeConfirm) {
+            self.acked_sent = now;
+        }
     }
 
     pub(super) fn renewed(&mut self, now: Millis) {
-        self.acked_sent = self.slot.sent;
+        self.acked_sent = if planted(Mutant::LostAfterFromAnswer) { now } else { self.slot.sent };
         // Renewals are spaced from send to send; one that took longer than that is followed at once.
-        self.slot.succeeded(now.max(self.acked_sent + self.renew_ms));
+        self.slot.succeeded(now.max(self.slot.sent + self.renew_ms));
     }
 
     /// When the workload begins to stop by itself.
@@ -110,7 +118,8 @@ impl Supervisor {
 
     /// Until the outcome is recorded: a finish that waits for the log must not let the lease lapse.
     fn wants_renewals(&self) -> bool {
-        !self.renewal.is_over && !self.delivery.is_recorded
+        let is_paused = planted(Mutant::RenewalsPauseDuringStage) && self.work.running.is_some();
+        !self.renewal.is_over && !self.delivery.is_recorded && !is_paused
     }
 
     fn wants_signals(&self) -> bool {
@@ -119,7 +128,7 @@ impl Supervisor {
 
     /// When the lease has run out so far that the work must stop by itself.
     pub(super) fn self_stop_at(&self) -> Millis {
-        if self.renewal.is_over || self.is_stopping() {
+        if self.renewal.is_over || self.is_stopping() || planted(Mutant::GoesOnAfterLostAfter) {
             return Millis::NEVER;
         }
         self.renewal.self_stop_at(self.options.stop_timeout_ms)
@@ -144,6 +153,7 @@ impl Supervisor {
         answer: Result<LeaseAnswer, TaskError>,
         out: &mut Vec<TaskEffect>,
     ) {
+        let answer = answer.or_else(believed);
         if self.phase == Phase::Confirming {
             self.confirm_answered(now, answer, out);
             return;
@@ -184,6 +194,9 @@ impl Supervisor {
                 let at_least_ms = slot::retry_after_ms(error).unwrap_or(0);
                 let (seed, renew_ms) = (self.options.seed, self.renewal.renew_ms);
                 self.renewal.slot.failed_within(now, seed, at_least_ms, renew_ms);
+                if planted(Mutant::StopsAtFirstMissedRenewal) {
+                    self.begin_stop(now, StopReason::LeaseLost, out);
+                }
                 if self.renewal.slot.failed == 1 {
                     let text = format!("the lease could not be renewed; the work goes on: {error}");
                     self.log(NoteLevel::Warning, &text, out);
@@ -262,6 +275,9 @@ impl Supervisor {
     pub(super) fn obey(&mut self, now: Millis, signal: Option<Signal>, out: &mut Vec<TaskEffect>) {
         match signal {
             Some(Signal::Cancel) => self.begin_stop(now, StopReason::Canceled, out),
+            Some(Signal::ForceCancel) if planted(Mutant::ForceCancelWaits) => {
+                self.begin_stop(now, StopReason::Canceled, out);
+            }
             Some(Signal::ForceCancel) => self.begin_stop(now, StopReason::ForceCanceled, out),
             // A renewal repeats its signal with every answer: said once.
             Some(Signal::Unknown) if !self.has_met_unknown_signal => {
@@ -271,4 +287,12 @@ impl Supervisor {
             Some(Signal::Unknown) | None => {}
         }
     }
+}
+
+/// What a refused lease is taken for: a refusal, unless a mutant takes it for a yes.
+fn believed(error: TaskError) -> Result<LeaseAnswer, TaskError> {
+    let is_gone = matches!(error, TaskError::ClaimExpired | TaskError::FenceStale);
+    let is_yes = (is_gone && planted(Mutant::FenceUnchecked))
+        || (error == TaskError::Canceled && planted(Mutant::CancelIgnoredBeforeStart));
+    if is_yes { Ok(LeaseAnswer { ttl_ms: 0, signal: None }) } else { Err(error) }
 }

@@ -13,7 +13,12 @@
 
 use scalr_protocol::task::{Outcome, TaskErrorCode};
 
-use crate::{backoff, clock::Millis, controller::effect::NoteLevel};
+use crate::{
+    backoff,
+    clock::Millis,
+    controller::effect::NoteLevel,
+    mutant::{Mutant, planted},
+};
 
 use super::{
     Phase, Supervisor,
@@ -86,6 +91,9 @@ pub(super) struct Grace {
 impl Supervisor {
     /// A SIGTERM, or the runner's word of one.
     pub(super) fn told_to_stop(&mut self, now: Millis, grace_ms: u64, out: &mut Vec<TaskEffect>) {
+        if planted(Mutant::SigtermIgnored) {
+            return;
+        }
         let reserve_ms = self.options.upload_reserve_ms.min(grace_ms / 2);
         let end = now + grace_ms;
         let new = Grace {
@@ -121,6 +129,7 @@ impl Supervisor {
         }
         let kill_at = match reason {
             StopReason::ForceCanceled => now,
+            StopReason::Canceled if planted(Mutant::KilledAtOnceOnCancel) => now,
             StopReason::Canceled | StopReason::Timeout | StopReason::LeaseLost => {
                 now + self.options.stop_timeout_ms
             }
@@ -132,11 +141,18 @@ impl Supervisor {
                 stop.reason = reason;
             }
             stop.kill_at = stop.kill_at.min(kill_at);
+            if planted(Mutant::SecondInterrupt)
+                && let Some(running) = &mut self.work.running
+            {
+                running.interrupted = None;
+            }
             is_news
         } else {
             self.stop = Some(Stop { reason, since: now, kill_at });
             self.delivery.until = now + self.options.delivery_max_ms;
-            out.push(TaskEffect::Drain);
+            if !planted(Mutant::DrainNotSent) {
+                out.push(TaskEffect::Drain);
+            }
             true
         };
         if is_news {
@@ -212,12 +228,13 @@ impl Supervisor {
     fn interrupt(&mut self, now: Millis, kind: StageKind, out: &mut Vec<TaskEffect>) {
         let Some(running) = &mut self.work.running else { return };
         let op = running.op;
+        let is_hook = kind == StageKind::Hook || planted(Mutant::TerminateSentToTool);
         match kind {
             StageKind::Tool | StageKind::Hook if running.interrupted.is_none() => {
                 running.interrupted = Some(now);
                 out.push(TaskEffect::Signal { op, signal: StopSignal::Interrupt });
             }
-            StageKind::Hook => {
+            StageKind::Tool | StageKind::Hook if is_hook => {
                 let terminate_at = running.interrupted.map(|at| at + self.options.hook_interrupt_ms);
                 if running.terminated.is_none() && terminate_at.is_some_and(|at| now >= at) {
                     running.terminated = Some(now);
@@ -225,6 +242,7 @@ impl Supervisor {
                 }
             }
             StageKind::Tool
+            | StageKind::Hook
             | StageKind::Fetch
             | StageKind::Artifact
             | StageKind::SaveState

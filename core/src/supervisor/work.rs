@@ -8,7 +8,12 @@ use scalr_protocol::{
     task::{HookPhase, TaskErrorCode},
 };
 
-use crate::{clock::Millis, controller::effect::NoteLevel, op::Op};
+use crate::{
+    clock::Millis,
+    controller::effect::NoteLevel,
+    mutant::{Mutant, planted},
+    op::Op,
+};
 
 use super::{
     Phase, Runner, Supervisor,
@@ -68,6 +73,7 @@ impl Supervisor {
     /// When the work has taken too long.
     pub(super) fn operation_deadline(&self) -> Millis {
         match &self.claim {
+            Some(_) if planted(Mutant::OperationTimeoutIgnored) => Millis::NEVER,
             Some(claim) if !self.is_stopping() => self.confirmed + claim.operation_timeout_ms,
             Some(_) | None => Millis::NEVER,
         }
@@ -86,17 +92,16 @@ impl Supervisor {
 
     fn may_begin(&self, stage: Stage, now: Millis) -> bool {
         let has_runner = self.runner == Runner::Ready;
+        let is_stopping = self.is_stopping() && !planted(Mutant::WorkGoesOnAfterStop);
         let failure = self.work.failure.as_ref();
         match StageKind::of(stage) {
             StageKind::SaveState => now < self.save_until(),
             StageKind::PushState => has_runner && !self.is_forced() && now < self.save_until(),
             StageKind::Artifact => failure.is_none() && !self.work.is_cut_short && now < self.kill_at(),
-            StageKind::Fetch => !self.is_stopping() && failure.is_none() && has_runner,
+            StageKind::Fetch => !is_stopping && failure.is_none() && has_runner,
             StageKind::Tool | StageKind::Hook => {
                 let is_after_main = matches!(stage, Stage::Hooks(HookPhase::PostPlan | HookPhase::PostApply));
-                !self.is_stopping()
-                    && has_runner
-                    && failure.is_none_or(|failure| failure.is_main && is_after_main)
+                !is_stopping && has_runner && failure.is_none_or(|failure| failure.is_main && is_after_main)
             }
         }
     }
@@ -143,12 +148,18 @@ impl Supervisor {
                 self.work.retry.succeeded(now);
                 self.main_ended(now, &running, Some(0), facts);
             }
+            StageEnd::Failed { .. } if stage == Stage::Init && planted(Mutant::FailedInitRepeated) => {
+                self.work.retry.failed(now, self.options.seed, 0);
+                self.work.queue.push_front(stage);
+            }
             StageEnd::Failed { code, message, exit_code, facts } => {
                 self.main_ended(now, &running, exit_code, facts);
                 self.stage_failed(&running, code, &message, exit_code, facts, out);
             }
             // The same stage again. Never one that runs code of the user's, whatever the shell says.
-            StageEnd::Unreachable { detail, retry_after_ms } if !stage.is_user_code() => {
+            StageEnd::Unreachable { detail, retry_after_ms }
+                if !stage.is_user_code() || planted(Mutant::StageRepeatedAfterUnreachable) =>
+            {
                 self.work.retry.failed(now, self.options.seed, retry_after_ms);
                 self.work.queue.push_front(stage);
                 if self.work.retry.failed == 1 {
@@ -178,7 +189,9 @@ impl Supervisor {
                 self.work.queue.push_front(Stage::PushState);
             }
             // Who was killed or lost could not say whether a state lies there; if none does, this is nothing.
-            if facts.has_errored_state || running.killed.is_some() || running.orphaned.is_some() {
+            let may_have_state =
+                facts.has_errored_state || running.killed.is_some() || running.orphaned.is_some();
+            if may_have_state && !planted(Mutant::ErroredStateNotUploaded) {
                 self.work.queue.push_front(Stage::Upload(BlobKind::ErroredState));
             }
         }

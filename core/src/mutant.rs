@@ -1,0 +1,275 @@
+//! Planted mutants: small wrong changes in the two brains, one of which is chosen at run time.
+//!
+//! They are there for the simulator: a harness that does not catch them proves nothing. A brain asks
+//! `planted` where the wrong change would be made. Without feature `mutants` that is a constant no, and
+//! the compiler leaves nothing of it; with it, one build holds them all, and `plant` chooses for the thread
+//! that calls it. Nothing that ships may be built with the feature.
+//!
+//! Each says what goes wrong and what should catch it: by the name of an invariant in the simulator's
+//! catalogue, or in words where it has none.
+//!
+//! Not here, because they are no change of a brain: the start's key stored on a disk (the worker's shell and
+//! the simulated process draw it), a Job deleted without propagation policy or UID precondition and
+//! `AlreadyExists` taken for success whatever its labels say (`KubeCluster`, the World's API server), what a
+//! task template may change, stages of the shell (a link followed, a digest unchecked), and a Scalr that
+//! does not keep its protocol (fake-scalr's faults).
+
+#[cfg(all(test, feature = "mutants"))]
+mod tests;
+
+/// Which brain a mutant is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Brain {
+    /// The one of a worker.
+    Supervisor,
+    /// The one of a controller.
+    Controller,
+}
+
+macro_rules! mutants {
+    ($($brain:ident { $($(#[doc = $doc:literal])+ $mutant:ident = $name:literal,)+ })+) => {
+        /// A small wrong change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mutant {
+            $($($(#[doc = $doc])+ $mutant,)+)+
+        }
+
+        impl Mutant {
+            /// All of them, the Supervisor's first.
+            pub const ALL: &'static [Self] = &[$($(Self::$mutant,)+)+];
+
+            /// Its name, as options and tables have it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $($(Self::$mutant => $name,)+)+
+                }
+            }
+
+            /// Where it is.
+            pub const fn brain(self) -> Brain {
+                match self {
+                    $($(Self::$mutant)|+ => Brain::$brain,)+
+                }
+            }
+
+            /// What goes wrong, and what should catch it.
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $($(Self::$mutant => concat!($($doc),+).trim_ascii(),)+)+
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    Supervisor {
+        /// The work begins with the answer to `start`, while the confirm is under way. Caught by I2
+        /// `AT_MOST_ONCE_AFTER_START`: user code only after a confirm.
+        UserCodeBeforeConfirm = "user-code-before-confirm",
+        /// A confirm or renewal that is refused with `claim-expired` or `fence-stale` is taken for a yes.
+        /// Caught by I1 `NO_CONCURRENT_EXEC`: the task has another fence, and another worker.
+        FenceUnchecked = "fence-unchecked",
+        /// A confirm that is refused with `canceled` is taken for a yes. Caught by I9 `CANCEL_HONOURED`.
+        CancelIgnoredBeforeStart = "cancel-ignored-before-start",
+        /// A start that was refused because another has the task is repeated instead of left alone. Caught by
+        /// I12 `NO_LEAK` and I13 `BOUNDED_API`: losers stay, and keep their pods.
+        RefusedStartRepeated = "refused-start-repeated",
+        /// The task is claimed though no runner has answered. Caught by D3: a runner that is slow to come up
+        /// changes how the task ends.
+        ClaimsBeforeRunner = "claims-before-runner",
+        /// An unanswered confirm is taken for a no. Caught by I3 `NO_TASK_LOST`: it may be recorded, and then
+        /// nobody has the task.
+        GivesUpUnansweredConfirm = "gives-up-unanswered-confirm",
+        /// A confirm that is refused with `claim-expired` or `fence-stale` is repeated without end. Caught by
+        /// I12 `NO_LEAK`: the worker never leaves.
+        ConfirmRepeatedAfterGone = "confirm-repeated-after-gone",
+        /// One renewal without an answer stops the work. Caught by I4 `REPORT_MATCHES_TRUTH` and D3: contact
+        /// was not lost for too long.
+        StopsAtFirstMissedRenewal = "stops-at-first-missed-renewal",
+        /// The work goes on however long nothing is heard of Scalr. Caught by I1 `NO_CONCURRENT_EXEC`: user
+        /// code after lost-after.
+        GoesOnAfterLostAfter = "goes-on-after-lost-after",
+        /// The time to lost-after counts from a renewal's answer, not from its sending. Caught by I1
+        /// `NO_CONCURRENT_EXEC`: user code after lost-after, by as much as the answer took.
+        LostAfterFromAnswer = "lost-after-from-answer",
+        /// No lease is renewed while a stage runs. Caught by I4 `REPORT_MATCHES_TRUTH`: unreachable, and
+        /// stopped, though Scalr serves.
+        RenewalsPauseDuringStage = "renewals-pause-during-stage",
+        /// Every further reason to stop interrupts the tool once more. Caught by the bound of one interrupt a
+        /// tool: it leaves its state behind.
+        SecondInterrupt = "second-interrupt",
+        /// A tool is signaled as a hook is: SIGTERM after its interrupt. Caught by the same bound.
+        TerminateSentToTool = "terminate-sent-to-tool",
+        /// A cancel kills at once. Caught by L7 and the rule that an interrupted tool has its stop timeout.
+        KilledAtOnceOnCancel = "killed-at-once-on-cancel",
+        /// A force-cancel stops as gently as a cancel. Caught by I9 `CANCEL_HONOURED`.
+        ForceCancelWaits = "force-cancel-waits",
+        /// A SIGTERM changes nothing. Caught by L7: user code runs into the SIGKILL, and no outcome comes.
+        SigtermIgnored = "sigterm-ignored",
+        /// A stop does not drain the tool's output. Caught by L7, where a full spool hangs the tool on its pipe.
+        DrainNotSent = "drain-not-sent",
+        /// Stages that run user code are begun after a stop. Caught by I9 `CANCEL_HONOURED`.
+        WorkGoesOnAfterStop = "work-goes-on-after-stop",
+        /// Work may take for ever. Caught by L1: no end within the operation timeout.
+        OperationTimeoutIgnored = "operation-timeout-ignored",
+        /// A stage that ran user code is begun again when its end says `Unreachable`. Caught by I2
+        /// `AT_MOST_ONCE_AFTER_START`, where a shell says so of such a stage.
+        StageRepeatedAfterUnreachable = "stage-repeated-after-unreachable",
+        /// A failed init is begun again, as if it were ours. Caught by I2 `AT_MOST_ONCE_AFTER_START`: user code
+        /// of a stage begins twice.
+        FailedInitRepeated = "failed-init-repeated",
+        /// Nobody hears that the runner is gone. Caught by L1: the end of what ran in it is waited for.
+        RunnerGoneIgnored = "runner-gone-ignored",
+        /// A state that the tool could not push is not uploaded. Caught by I4 `REPORT_MATCHES_TRUTH`: what the
+        /// apply did is known to nobody.
+        ErroredStateNotUploaded = "errored-state-not-uploaded",
+        /// A failed command is reported as a success. Caught by I4 `REPORT_MATCHES_TRUTH`.
+        SuccessDespiteFailure = "success-despite-failure",
+        /// Work that was done when its cancel came is reported as canceled. Caught by I4
+        /// `REPORT_MATCHES_TRUTH`.
+        CanceledDespiteSuccess = "canceled-despite-success",
+        /// An unanswered append counts as delivered, and what the server says it has is not believed where it is
+        /// less. Caught by the rule that the log is a gapless prefix, whole at the end.
+        LogOffsetNotResynced = "log-offset-not-resynced",
+        /// The next append does not wait for the answer to the last. Caught by I13 `BOUNDED_API`: two appends in
+        /// flight.
+        TwoAppendsInFlight = "two-appends-in-flight",
+        /// The outcome says that the console is as long as what the server has already. Caught by the rule that
+        /// the log is whole at the end.
+        LogCutAtFinish = "log-cut-at-finish",
+        /// The outcome is sent without waiting for the log. Caught by I13 `BOUNDED_API`, and by the log's end
+        /// missing where the worker then dies.
+        FinishBeforeLog = "finish-before-log",
+        /// An unanswered finish is not repeated. Caught by I3 `NO_TASK_LOST`.
+        FinishNotRetried = "finish-not-retried",
+        /// Of a task that was declared lost nothing more is delivered. Caught by I3 `NO_TASK_LOST`: no late
+        /// outcome, no end of the log.
+        LateDeliverySkipped = "late-delivery-skipped",
+    }
+    Controller {
+        /// The name of a Job has a random end, another one for each attempt. Caught by I5 `CAP_RESPECTED`: two
+        /// Jobs under one fence.
+        JobNameRandom = "job-name-random",
+        /// An unanswered create is repeated under another name. Caught by I5 `CAP_RESPECTED`, likewise.
+        UnansweredCreateRenamed = "unanswered-create-renamed",
+        /// An unanswered create counts as one that made nothing. Caught by I5 `CAP_RESPECTED` and I13
+        /// `BOUNDED_API`.
+        UnansweredCreateForgotten = "unanswered-create-forgotten",
+        /// Whatever has the Job's name is taken for the task's Job, at work. Caught by L1 and I17 `EXPLAINED`:
+        /// the task is held for ever.
+        NameTakenBelieved = "name-taken-believed",
+        /// A refused create is repeated at the next plan. Caught by I13 `BOUNDED_API`.
+        RefusedCreateRepeatedAtOnce = "refused-create-repeated-at-once",
+        /// Calls that failed are made again after a millisecond. Caught by I13 `BOUNDED_API`.
+        RetriesWithoutBackoff = "retries-without-backoff",
+        /// Lists after the first may come from a cache, and are believed all the same. Caught by I5
+        /// `CAP_RESPECTED`.
+        StaleListBelieved = "stale-list-believed",
+        /// The first list may come from a cache. Caught by I5 `CAP_RESPECTED`: it hides Jobs of an earlier life.
+        FirstListNotQuorum = "first-list-not-quorum",
+        /// A list wins over what was learned after it was sent. Caught by I5 `CAP_RESPECTED`: a new Job is
+        /// forgotten.
+        ListResetsLaterNews = "list-resets-later-news",
+        /// After 410 a watch is begun again where it was. Caught by L2 `ESR`: nothing is seen any more.
+        GoneWatchNotRelisted = "gone-watch-not-relisted",
+        /// A watch that says nothing is never replaced. Caught by L2 `ESR`.
+        SilentWatchKept = "silent-watch-kept",
+        /// Room is what this process has launched, not what is live. Caught by I5 `CAP_RESPECTED`: Jobs of
+        /// others and of an earlier life take none.
+        CapacityByCounter = "capacity-by-counter",
+        /// Jobs that are being made take no room. Caught by I5 `CAP_RESPECTED`.
+        CreationsNotCounted = "creations-not-counted",
+        /// The verdict `dead` changes nothing. Caught by I9 `CANCEL_HONOURED` and I12 `NO_LEAK`: a canceled task
+        /// stays here, and its Job too.
+        DeadVerdictIgnored = "dead-verdict-ignored",
+        /// Heartbeats leave out what was launched. Caught by I13 `BOUNDED_API`: leases of pending pods lapse, and
+        /// each task is granted and launched again.
+        LaunchLeaseNotRenewed = "launch-lease-not-renewed",
+        /// A verdict counts for the newest fence of its task. Caught by the rule that no Job is deleted whose
+        /// door is open.
+        VerdictFenceUnchecked = "verdict-fence-unchecked",
+        /// A door that was answered `already-started` counts as shut. Caught by the rule that no Job of a started
+        /// task is deleted.
+        StartedDoorReadAsShut = "started-door-read-as-shut",
+        /// The verdict `ended` is read as `dead`. Caught by the same rule: the worker may still be delivering.
+        EndedReadAsDead = "ended-read-as-dead",
+        /// The verdict `claimed` is read as `dead`. Caught by the same rule: the claim is about to be confirmed.
+        ClaimedJobDeleted = "claimed-job-deleted",
+        /// The verdict `held-by-other` is read as `stale`. Caught by I8 `NO_FOREIGN_TOUCH`.
+        OthersJobDeleted = "others-job-deleted",
+        /// A task whose Job is gone may be launched again under its fence: it never ran, did it? Caught by I13
+        /// `BOUNDED_API`: two Jobs under one fence, one after the other.
+        TtlDeletionReadAsNeverRan = "ttl-deletion-read-as-never-ran",
+        /// The Job is deleted while its door is being shut. Caught by the rule that no Job is deleted whose door
+        /// is open.
+        DeleteBeforeRelease = "delete-before-release",
+        /// What is deleted is the task's newest Job, whatever its UID. Caught by I7 `UID_SAFETY`.
+        DeleteWithoutUid = "delete-without-uid",
+        /// A release or launch failure that is repeated names the newest fence. Caught by I7: it shuts the door
+        /// of another grant, and a task is relaunched that was on its way.
+        DoorRetriedUnderNewestFence = "door-retried-under-newest-fence",
+        /// Tasks wait, and nobody says why. Caught by I17 `EXPLAINED`.
+        HoldWithoutReason = "hold-without-reason",
+        /// 429 and Jobs without pods don't slow creations down. Caught by I13 `BOUNDED_API`.
+        WindowNeverShrinks = "window-never-shrinks",
+        /// A launch may take for ever. Caught by L1.
+        StartupDeadlineNeverFires = "startup-deadline-never-fires",
+        /// The time to start counts while a node is coming. Caught by D3: a slow scale-up ends in launch
+        /// failures.
+        StartupDeadlineNotPaused = "startup-deadline-not-paused",
+        /// Pods that are gone count as seen to end. Caught by the rule that nothing shortens `lost` while a
+        /// container of the task runs.
+        MissingPodReadAsProof = "missing-pod-read-as-proof",
+        /// A worker that has ended is proof for its runner too. Caught by the same rule.
+        OneContainerReadAsProof = "one-container-read-as-proof",
+        /// A stop neither releases what did not start nor says goodbye. Caught by I16 `WORK_CONSERVING`: tasks
+        /// wait for their leases to lapse while others have room.
+        ReleaseOnStopSkipped = "release-on-stop-skipped",
+        /// A stop releases also what was launched. Caught by D3: a rollout undoes every launch under way.
+        LaunchedReleasedOnStop = "launched-released-on-stop",
+        /// A stop does not end acquiring. Caught by L7 and I13 `BOUNDED_API`: tasks come and go.
+        AcquiresWhileDraining = "acquires-while-draining",
+        /// Acquires while Jobs of an earlier process are still being asked about. Caught by L6 and the rule that
+        /// nothing is acquired before the first heartbeat is answered.
+        AcquiresBeforeFirstHeartbeat = "acquires-before-first-heartbeat",
+        /// What is only to be held is asked for as if there were a slot for it. Caught by the rule that no task
+        /// changes hands twice for rebalance without a launch in between.
+        LookAheadCountedAsWanted = "look-ahead-counted-as-wanted",
+        /// When another has room, tasks are given back that were launched here. Caught by the same rule.
+        LaunchedTaskRebalanced = "launched-task-rebalanced",
+        /// A session that has ended is not begun again. Caught by L2 `ESR`.
+        SessionNotRenewed = "session-not-renewed",
+    }
+}
+
+impl Mutant {
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|mutant| mutant.name() == name)
+    }
+}
+
+/// Whether this wrong change is to be made here.
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn planted(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Makes this wrong change in every brain that this thread steps from now on, and no other; with none the
+/// brains are sound again.
+#[cfg(feature = "mutants")]
+pub fn plant(mutant: Option<Mutant>) {
+    PLANTED.set(mutant);
+}
+
+/// Whether this wrong change is to be made here.
+#[cfg(feature = "mutants")]
+pub(crate) fn planted(mutant: Mutant) -> bool {
+    PLANTED.get() == Some(mutant)
+}
