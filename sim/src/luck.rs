@@ -111,7 +111,7 @@ impl Span {
             Self::Even { min, max } => min + scaled(draw, max.saturating_sub(min).saturating_add(1)),
             Self::Exponential { mean } => {
                 // −ln u, for an even u in (0, 1].
-                let nats = (u128::from(64_u64 << 32) - u128::from(log2(draw))) * u128::from(LN_2) >> 32;
+                let nats = ((u128::from(64_u64 << 32) - u128::from(log2(draw))) * u128::from(LN_2)) >> 32;
                 u64::try_from((u128::from(mean) * nats + (1 << 31)) >> 32).unwrap_or(u64::MAX)
             }
             Self::Lognormal { median, sigma_permille, max } => {
@@ -140,7 +140,7 @@ const LOG2_E: i128 = 6_196_328_019;
 /// log2 of `value` + 1 with 32 bits behind the point, at most 64: squaring doubles a logarithm.
 fn log2(value: u64) -> u64 {
     let value = u128::from(value) + 1;
-    let whole = 127 - value.leading_zeros();
+    let whole = value.ilog2();
     // The mantissa in [1, 2), with 62 bits behind the point.
     let mut mantissa = if whole > 62 { value >> (whole - 62) } else { value << (62 - whole) };
     let mut log = u64::from(whole) << 32;

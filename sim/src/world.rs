@@ -118,6 +118,8 @@ pub enum Happening {
     Cluster,
     /// A container or a command in it did something.
     Pod,
+    /// Something came for a process that is no more.
+    Nobody,
     /// A user did something.
     User,
     /// Something went wrong, or was put right, on purpose.
@@ -316,86 +318,50 @@ impl World {
 
     /// Hands an event to whom it concerns. Says whether it was any.
     fn take(&mut self, event: Event) -> bool {
+        self.happening = self.whose(&event);
         match event {
-            Event::Begin { seat } => {
-                self.happening = Happening::Controller(seat);
-                self.begin_controller(seat);
-            }
-            Event::Mail { process, mail } => {
-                self.happen_to(process);
-                self.deliver(process, mail);
-            }
-            Event::Alarm { process, number } => {
-                self.happen_to(process);
-                return self.ring(process, number);
-            }
-            Event::Resume { process, number } => {
-                self.happen_to(process);
-                self.resume(process, Some(number));
-            }
-            Event::Reap { process, rebirth } => {
-                self.happen_to(process);
-                self.kill(process, rebirth);
-            }
-            Event::AtScalr(call) => {
-                self.happening = Happening::Scalr;
-                self.at_scalr(*call);
-            }
-            Event::PollDue { poll } => {
-                self.happening = Happening::Scalr;
-                return self.poll_is_due(poll);
-            }
-            Event::ScalrTick => {
-                self.happening = Happening::Scalr;
-                return self.scalr_tick();
-            }
-            Event::ScalrUp { number } => {
-                self.happening = Happening::Scalr;
-                self.scalr_up(number);
-            }
-            Event::AtCluster(request) => {
-                self.happening = Happening::Cluster;
-                self.at_cluster(*request);
-            }
-            Event::Cluster(internal) => {
-                self.happening = Happening::Cluster;
-                self.react(Stimulus::Internal(internal));
-            }
-            Event::WorkerBegins { .. }
-            | Event::RunnerReady { .. }
-            | Event::RunnerAlone { .. }
-            | Event::RunnerExits { .. }
-            | Event::Command { .. }
-            | Event::Own { .. } => {
-                self.happening = Happening::Pod;
-                return self.take_pod_event(event);
-            }
-            Event::CreateRun { run } => {
-                self.happening = Happening::User;
-                self.create_run(run);
-            }
-            Event::Approve { run } => {
-                self.happening = Happening::User;
-                self.approve(run);
-            }
-            Event::Strike { index } => {
-                self.happening = Happening::Strike;
-                return self.strike_planned(index);
-            }
-            Event::Struck(strike) => {
-                self.happening = Happening::Strike;
-                self.strike_now(*strike);
-            }
+            Event::Begin { seat } => self.begin_controller(seat),
+            Event::Mail { process, mail } => self.deliver(process, mail),
+            Event::Alarm { process, number } => return self.ring(process, number),
+            Event::Resume { process, number } => self.resume(process, Some(number)),
+            Event::Reap { process, rebirth } => self.kill(process, rebirth),
+            Event::AtScalr(call) => self.at_scalr(*call),
+            Event::PollDue { poll } => return self.poll_is_due(poll),
+            Event::ScalrTick => return self.scalr_tick(),
+            Event::ScalrUp { number } => self.scalr_up(number),
+            Event::AtCluster(request) => self.at_cluster(*request),
+            Event::Cluster(internal) => self.react(Stimulus::Internal(internal)),
+            Event::Pod { pod, what } => return self.take_pod_event(pod, what),
+            Event::Own { process, number } => return self.own_is_done(process, number),
+            Event::CreateRun { run } => self.create_run(run),
+            Event::Approve { run } => self.approve(run),
+            Event::Strike { index } => return self.strike_planned(index),
+            Event::Struck(strike) => return self.strike_now(*strike),
         }
         true
     }
 
-    fn happen_to(&mut self, process: ProcessId) {
-        self.happening = match self.processes.get(&process).map(|process| &process.brain) {
-            Some(process::Brain::Controller { seat, .. }) => Happening::Controller(*seat),
-            Some(process::Brain::Worker(shell)) => Happening::Worker(shell.number),
-            None => Happening::Pod,
-        };
+    /// What an event is, in short.
+    fn whose(&self, event: &Event) -> Happening {
+        match event {
+            Event::Begin { seat } => Happening::Controller(*seat),
+            Event::Mail { process, .. }
+            | Event::Alarm { process, .. }
+            | Event::Resume { process, .. }
+            | Event::Reap { process, .. }
+            | Event::Own { process, .. } => match self.processes.get(process).map(|process| &process.brain) {
+                Some(process::Brain::Controller { seat, .. }) => Happening::Controller(*seat),
+                Some(process::Brain::Worker(shell)) => Happening::Worker(shell.number),
+                None => Happening::Nobody,
+            },
+            Event::AtScalr(_) | Event::PollDue { .. } | Event::ScalrTick | Event::ScalrUp { .. } => {
+                Happening::Scalr
+            }
+            Event::AtCluster(_) | Event::Cluster(_) => Happening::Cluster,
+            Event::Pod { .. } => Happening::Pod,
+            Event::CreateRun { .. } | Event::Approve { .. } => Happening::User,
+            Event::Strike { .. } | Event::Struck(_) => Happening::Strike,
+        }
     }
 
     /// Writes a fact down, and lets happen what waits for it.

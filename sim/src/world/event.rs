@@ -46,16 +46,8 @@ pub(super) enum Event {
     AtCluster(Box<ClusterRequest>),
     /// An event of the cluster's own.
     Cluster(Internal),
-    /// A worker's container is as far as its first step.
-    WorkerBegins { pod: PodKey },
-    /// A runner listens.
-    RunnerReady { pod: PodKey },
-    /// A runner has waited for its worker long enough.
-    RunnerAlone { pod: PodKey },
-    /// A runner with nothing to do ends.
-    RunnerExits { pod: PodKey, exit_code: i32 },
-    /// A command in a runner writes, or ends.
-    Command { pod: PodKey, number: u64, what: CommandEvent },
+    /// Something in a pod.
+    Pod { pod: PodKey, what: PodEvent },
     /// A stage of a worker's own is done.
     Own { process: ProcessId, number: u64 },
     /// A user makes a run.
@@ -66,6 +58,21 @@ pub(super) enum Event {
     Strike { index: usize },
     /// A strike that somebody else wants.
     Struck(Box<Strike>),
+}
+
+/// What happens in a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum PodEvent {
+    /// A worker's container is as far as its first step.
+    WorkerBegins,
+    /// A runner listens.
+    RunnerReady,
+    /// A runner has waited for its worker long enough.
+    RunnerAlone,
+    /// A runner with nothing to do ends.
+    RunnerExits { exit_code: i32 },
+    /// A command in a runner writes, or ends.
+    Command { number: u64, what: CommandEvent },
 }
 
 /// What a command does.

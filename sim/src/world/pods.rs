@@ -22,7 +22,7 @@ use scalr_protocol::{
 use super::{
     World,
     cluster::{PodKey, Reaction, Role, Stimulus},
-    event::{ClusterRequest, Event, Mail},
+    event::{ClusterRequest, Event, Mail, PodEvent},
     process::{ProcessId, wire_key},
     setup::TaskNumber,
     snag::{CallKind, Fate, Leg, Refusal},
@@ -161,7 +161,30 @@ fn cluster_error(refusal: Refusal) -> ClusterError {
         ErrorCode::NotFound => ClusterError::Template { detail },
         ErrorCode::Conflict => ClusterError::NameTaken,
         ErrorCode::Closed => ClusterError::Gone,
-        _ => ClusterError::Unreachable { detail },
+        ErrorCode::Malformed
+        | ErrorCode::InvalidToken
+        | ErrorCode::MethodNotAllowed
+        | ErrorCode::NameInUse
+        | ErrorCode::Draining
+        | ErrorCode::AlreadyStarted
+        | ErrorCode::Claimed
+        | ErrorCode::Canceled
+        | ErrorCode::Finished
+        | ErrorCode::Differs
+        | ErrorCode::NotStarted
+        | ErrorCode::SessionExpired
+        | ErrorCode::FenceStale
+        | ErrorCode::ClaimExpired
+        | ErrorCode::Lost
+        | ErrorCode::TooLarge
+        | ErrorCode::UnsupportedMediaType
+        | ErrorCode::RangeMismatch
+        | ErrorCode::DigestMismatch
+        | ErrorCode::Locked
+        | ErrorCode::ProtocolUnsupported
+        | ErrorCode::Internal
+        | ErrorCode::Unavailable
+        | ErrorCode::Unknown => ClusterError::Unreachable { detail },
     }
 }
 
@@ -245,14 +268,14 @@ impl World {
         match reaction {
             Reaction::Answer { client, op, answer, after_ms } => {
                 let Some((kind, task)) = self.flight_of(client, op) else { return };
-                let input = Some(Input::Answer { op, answer });
+                let input = Input::Answer { op, answer };
                 self.answer_from_cluster(client, op, (kind, task), input, after_ms);
             }
             Reaction::Watched { client, op, kind, event, after_ms } => {
                 if self.flight_of(client, op).is_none() {
                     return;
                 }
-                let input = Some(Input::Watched { op, kind, event });
+                let input = Input::Watched { op, kind, event };
                 self.answer_from_cluster(client, op, (CallKind::WatchEvent, None), input, after_ms);
             }
             Reaction::Later { after_ms, event } => {
@@ -279,18 +302,18 @@ impl World {
         id: ProcessId,
         op: Op,
         (kind, task): (CallKind, Option<TaskNumber>),
-        input: Option<Input>,
+        input: Input,
         mut after_ms: u64,
     ) {
-        let mut input = input;
+        let mut input = Some(input);
         if self.is_cut_from_cluster(id) {
             after_ms = self.setup.scalr.timeout_ms;
-            input = self.broken(id, op, kind, input, "timed out");
+            input = self.broken(id, op, kind, input.as_ref(), "timed out");
         } else if let Some(fate) = self.snag(id, kind, task, Leg::Done) {
             match fate {
                 Fate::Lose { after_ms: told_ms } => {
                     after_ms = told_ms;
-                    input = self.broken(id, op, kind, input, "reset");
+                    input = self.broken(id, op, kind, input.as_ref(), "reset");
                 }
                 Fate::Delay { by_ms } => after_ms += by_ms,
                 fate @ (Fate::Crash(_) | Fate::Pause { .. } | Fate::Terminate) => {
@@ -308,14 +331,14 @@ impl World {
         id: ProcessId,
         op: Op,
         kind: CallKind,
-        input: Option<Input>,
+        input: Option<&Input>,
         detail: &str,
     ) -> Option<Input> {
         match input {
             Some(Input::Watched { kind, .. }) => {
                 self.react(Stimulus::Abandon { client: id, op });
                 let event = WatchEvent::Ended(WatchEnd::Error { detail: detail.to_owned() });
-                Some(Input::Watched { op, kind, event })
+                Some(Input::Watched { op, kind: *kind, event })
             }
             Some(
                 Input::Answer { .. } | Input::Began | Input::Wake | Input::Stop { .. } | Input::Paused(_),
@@ -369,37 +392,40 @@ impl World {
         }
         *run.part(role) = Part::Running;
         let setup = &self.setup.workers;
-        let (purpose, span, event) = match role {
-            Role::Worker => (WORKER_BEGINS, setup.begin, Event::WorkerBegins { pod }),
-            Role::Runner => (RUNNER_READY, setup.runner_ready, Event::RunnerReady { pod }),
+        let (purpose, span, what) = match role {
+            Role::Worker => (WORKER_BEGINS, setup.begin, PodEvent::WorkerBegins),
+            Role::Runner => (RUNNER_READY, setup.runner_ready, PodEvent::RunnerReady),
         };
         let at = self.now + self.luck.span(purpose, number.key(), job.fence.0, &span);
-        self.push(at, pod.0, event);
+        self.push_to_pod(at, pod, what);
     }
 
     /// Takes an event of a pod's own. Says whether it was any.
-    pub(super) fn take_pod_event(&mut self, event: Event) -> bool {
-        match event {
-            Event::WorkerBegins { pod } => self.worker_begins(pod),
-            Event::RunnerReady { pod } => self.runner_is_ready(pod),
-            Event::RunnerAlone { pod } => {
+    pub(super) fn take_pod_event(&mut self, pod: PodKey, what: PodEvent) -> bool {
+        match what {
+            PodEvent::WorkerBegins => self.worker_begins(pod),
+            PodEvent::RunnerReady => self.runner_is_ready(pod),
+            PodEvent::RunnerAlone => {
                 let is_alone = self.pods.get(&pod).is_some_and(|run| run.has_runner() && !run.is_linked);
                 if is_alone {
                     self.runner_ends(pod, 1, false);
                 }
                 is_alone
             }
-            Event::RunnerExits { pod, exit_code } => {
+            PodEvent::RunnerExits { exit_code } => {
                 let has_runner = self.pods.get(&pod).is_some_and(PodRun::has_runner);
                 if has_runner {
                     self.runner_ends(pod, exit_code, false);
                 }
                 has_runner
             }
-            Event::Command { pod, number, what } => self.command_event(pod, number, what),
-            Event::Own { process, number } => self.own_is_done(process, number),
-            _ => unreachable!("no event of a pod"),
+            PodEvent::Command { number, what } => self.command_event(pod, number, what),
         }
+    }
+
+    /// Files something of a pod's own.
+    pub(super) fn push_to_pod(&mut self, at: Millis, pod: PodKey, what: PodEvent) {
+        self.push(at, pod.0, Event::Pod { pod, what });
     }
 
     fn worker_begins(&mut self, pod: PodKey) -> bool {
@@ -431,9 +457,9 @@ impl World {
         if has_worker {
             self.link(pod);
         } else if is_stopping {
-            self.push(self.now + 1, pod.0, Event::RunnerExits { pod, exit_code: 0 });
+            self.push_to_pod(self.now + 1, pod, PodEvent::RunnerExits { exit_code: 0 });
         } else {
-            self.push(self.now + CONNECT_WAIT_MS, pod.0, Event::RunnerAlone { pod });
+            self.push_to_pod(self.now + CONNECT_WAIT_MS, pod, PodEvent::RunnerAlone);
         }
         true
     }
@@ -467,7 +493,7 @@ impl World {
             }
         }
         if is_runner_idle {
-            self.push(now + 1, pod.0, Event::RunnerExits { pod, exit_code: 0 });
+            self.push_to_pod(now + 1, pod, PodEvent::RunnerExits { exit_code: 0 });
         }
     }
 
@@ -518,7 +544,7 @@ impl World {
         if run.command.is_some() {
             self.orphan_command(pod);
         } else {
-            self.push(self.now + 2, pod.0, Event::RunnerExits { pod, exit_code: 0 });
+            self.push_to_pod(self.now + 2, pod, PodEvent::RunnerExits { exit_code: 0 });
         }
     }
 

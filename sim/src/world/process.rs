@@ -135,9 +135,29 @@ pub(super) struct Seat {
     /// Ends in a row that nobody planned.
     crashes: u32,
     /// As what the next one comes, where it is planned.
-    rebirth: Option<Option<Rebirth>>,
+    rebirth: Next,
     /// A process is about to begin here.
     pub(super) is_coming: bool,
+}
+
+/// What comes after the end of a controller's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Next {
+    /// Nobody has planned it: the container begins again, as a kubelet does it.
+    #[default]
+    Unplanned,
+    /// Nothing.
+    Nothing,
+    /// Another process.
+    Another(Rebirth),
+}
+
+impl Next {
+    fn plan(&mut self, rebirth: Option<Rebirth>) {
+        if *self == Self::Unplanned {
+            *self = rebirth.map_or(Self::Nothing, Self::Another);
+        }
+    }
 }
 
 impl Process {
@@ -210,7 +230,7 @@ impl World {
             return;
         }
         seat.lives += 1;
-        seat.rebirth = None;
+        seat.rebirth = Next::Unplanned;
         let (name, instance, life) = (seat.name, seat.instance, seat.lives);
         let instance_id = InstanceId::new(&format!("{}-pod-{name}-{instance}", setup.name));
         let instance_id = instance_id.unwrap_or_else(|_| {
@@ -355,7 +375,7 @@ impl World {
             Brain::Controller { seat, .. } => {
                 let place = *seat as usize;
                 let grace_ms = self.setup.controllers[place].grace_ms;
-                self.seats[place].rebirth.get_or_insert(rebirth);
+                self.seats[place].rebirth.plan(rebirth);
                 self.push(self.now + grace_ms, u64::from(id.0), Event::Reap { process: id, rebirth });
                 // By its mailbox: a step is carried out to its end before the next begins.
                 let mail = Mail::Input(Input::Stop { grace_ms });
@@ -374,7 +394,7 @@ impl World {
         match &process.brain {
             Brain::Controller { seat, .. } => {
                 let place = *seat as usize;
-                self.seats[place].rebirth.get_or_insert(rebirth);
+                self.seats[place].rebirth.plan(rebirth);
                 self.controller_ended(id);
             }
             Brain::Worker(shell) => {
@@ -391,30 +411,28 @@ impl World {
         let restart_ms = self.setup.controllers[place as usize].restart_ms;
         let seat = &mut self.seats[place as usize];
         seat.process = None;
-        let rebirth = match seat.rebirth.take() {
-            Some(planned) => {
+        let Rebirth { after_ms, identity } = match std::mem::take(&mut seat.rebirth) {
+            Next::Nothing => return,
+            Next::Another(rebirth) => {
                 seat.crashes = 0;
-                planned
+                rebirth
             }
-            None => {
-                // As a kubelet does it with a container that ends by itself.
+            Next::Unplanned => {
                 let after_ms = (restart_ms << seat.crashes.min(16)).min(RESTART_MS_MAX);
                 seat.crashes += 1;
-                Some(Rebirth { after_ms, identity: Identity::Same })
+                Rebirth { after_ms, identity: Identity::Same }
             }
         };
-        if let Some(Rebirth { after_ms, identity }) = rebirth {
-            match identity {
-                Identity::Same => {}
-                Identity::NewInstance => seat.instance += 1,
-                Identity::NewName => {
-                    seat.instance += 1;
-                    seat.name += 1;
-                }
+        match identity {
+            Identity::Same => {}
+            Identity::NewInstance => seat.instance += 1,
+            Identity::NewName => {
+                seat.instance += 1;
+                seat.name += 1;
             }
-            seat.is_coming = true;
-            self.push(self.now + after_ms, u64::from(place), Event::Begin { seat: place });
         }
+        seat.is_coming = true;
+        self.push(self.now + after_ms, u64::from(place), Event::Begin { seat: place });
     }
 
     /// Takes a process out of the world, and its connections with it.

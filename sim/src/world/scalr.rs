@@ -336,16 +336,16 @@ impl World {
                 let call = AgentCall::Acquire { agent: agent.clone(), ask };
                 Command::Agent { bearer: bearer.clone(), key: key.clone(), call }
             }
-            command => command.clone(),
+            command @ (Command::Tick
+            | Command::Restart
+            | Command::IssueUserToken { .. }
+            | Command::IssuePoolToken { .. }
+            | Command::Agent { .. }
+            | Command::Task { .. }
+            | Command::State { .. }
+            | Command::Public { .. }) => command.clone(),
         };
-        let touched = match &command {
-            Command::Task { task, .. } => Some(task.clone()),
-            Command::Agent {
-                call: AgentCall::Release { task, .. } | AgentCall::LaunchFailed { task, .. },
-                ..
-            } => Some(task.clone()),
-            _ => None,
-        };
+        let touched = touched_by(&command).cloned();
         let answer = self.apply(command, touched.as_ref());
         match answer {
             Ok(reply) => {
@@ -353,10 +353,7 @@ impl World {
                 Came::Reply(reply)
             }
             Err(error) => {
-                let retry_after_ms = match error.code {
-                    ErrorCode::Unavailable => Some(1_000),
-                    _ => None,
-                };
+                let retry_after_ms = (error.code == ErrorCode::Unavailable).then_some(1_000);
                 Came::Refused(error, retry_after_ms)
             }
         }
@@ -390,6 +387,7 @@ impl World {
     }
 
     /// Applies a command, and lets follow what follows.
+    #[expect(clippy::result_large_err, reason = "an answer is as large as a refusal")]
     pub(super) fn apply(&mut self, command: Command, touched: Option<&TaskId>) -> Result<Reply, ApiError> {
         let stamp = self.scalr.stamp(self.now);
         let mut changed: Vec<TaskId> = Vec::new();
@@ -403,6 +401,7 @@ impl World {
     }
 
     /// A command of a user.
+    #[expect(clippy::result_large_err, reason = "an answer is as large as a refusal")]
     pub(super) fn apply_as_user(
         &mut self,
         call: PublicCall,
@@ -552,5 +551,23 @@ impl World {
                 self.scalr.pool_id = id;
             }
         }
+    }
+}
+
+/// The task whose phase a command may change.
+fn touched_by(command: &Command) -> Option<&TaskId> {
+    match command {
+        Command::Task { task, .. }
+        | Command::Agent {
+            call: AgentCall::Release { task, .. } | AgentCall::LaunchFailed { task, .. },
+            ..
+        } => Some(task),
+        Command::Agent { .. }
+        | Command::Tick
+        | Command::Restart
+        | Command::IssueUserToken { .. }
+        | Command::IssuePoolToken { .. }
+        | Command::State { .. }
+        | Command::Public { .. } => None,
     }
 }

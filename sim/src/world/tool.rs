@@ -23,7 +23,7 @@ use scalr_protocol::{
 use super::{
     World,
     cluster::PodKey,
-    event::{Came, CommandEvent, Event},
+    event::{Came, CommandEvent, Event, PodEvent},
     process::{ProcessId, made_up, task_error},
     setup::TaskNumber,
     snag::CallKind,
@@ -49,6 +49,7 @@ const KILLED: i32 = 137;
 const BLOB_BYTES: u64 = 20_000;
 
 /// What lies in the run's folder.
+#[expect(clippy::struct_excessive_bools, reason = "four files, each there or not")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Folder {
     has_plan: bool,
@@ -129,19 +130,24 @@ impl World {
         };
         shell.owns += 1;
         let (number, pod, owns) = (shell.number, shell.pod, shell.owns);
-        let has_blob = |kind| shell.blobs.contains(&kind);
         let fetched = match stage {
-            Stage::Configuration => Some((BlobKind::ConfigurationVersion, has_blob)),
-            Stage::SavedPlan => Some((BlobKind::PlanFile, has_blob)),
-            _ => None,
+            Stage::Configuration => Some(BlobKind::ConfigurationVersion),
+            Stage::SavedPlan => Some(BlobKind::PlanFile),
+            Stage::Tool
+            | Stage::Hooks(_)
+            | Stage::Init
+            | Stage::Plan
+            | Stage::Show
+            | Stage::Apply
+            | Stage::PushState
+            | Stage::Upload(_) => None,
         };
-        let missing = fetched.as_ref().is_some_and(|(kind, has_blob)| !has_blob(*kind));
-        let fetched = fetched.map(|(kind, _)| kind);
+        let is_missing = fetched.is_some_and(|kind| !shell.blobs.contains(&kind));
         shell.own = Some(Own { op, stage, number: owns, blob: fetched, end: None });
         let profile = self.profile(number);
         let (tool, transfer) = (profile.tool, profile.transfer);
         match (fetched, stage) {
-            (Some(_), _) if missing => {
+            (Some(_), _) if is_missing => {
                 let end = failed(code(stage), "there is nothing to fetch", None, StageFacts::default());
                 self.own_ends(id, end, 1);
             }
@@ -227,13 +233,15 @@ impl World {
                 self.own_ends(id, done(), after_ms);
             }
             came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => {
-                let end = match task_error(came) {
-                    TaskError::Unreachable { detail } => StageEnd::Unreachable { detail, retry_after_ms: 0 },
-                    TaskError::RateLimited { retry_after_ms } => {
-                        StageEnd::Unreachable { detail: "rate limited".to_owned(), retry_after_ms }
-                    }
-                    TaskError::NotFound if fetched == Some(BlobKind::LockFile) => done(),
-                    error => failed(code(stage), &error.to_string(), None, StageFacts::default()),
+                let error = task_error(came);
+                let end = if let TaskError::Unreachable { detail } = error {
+                    StageEnd::Unreachable { detail, retry_after_ms: 0 }
+                } else if let TaskError::RateLimited { retry_after_ms } = error {
+                    StageEnd::Unreachable { detail: error.to_string(), retry_after_ms }
+                } else if error == TaskError::NotFound && fetched == Some(BlobKind::LockFile) {
+                    done()
+                } else {
+                    failed(code(stage), &error.to_string(), None, StageFacts::default())
                 };
                 self.own_ends(id, end, 1);
             }
@@ -306,7 +314,12 @@ impl World {
             Stage::Plan => profile.fails_permille.plan,
             Stage::Apply => profile.fails_permille.apply,
             Stage::Hooks(_) => profile.fails_permille.hook,
-            _ => 0,
+            Stage::Configuration
+            | Stage::SavedPlan
+            | Stage::Tool
+            | Stage::Show
+            | Stage::PushState
+            | Stage::Upload(_) => 0,
         };
         let exit_code = i32::from(self.luck.permille(FAILS, key, 0, fails_permille));
         self.note(number, FactKind::CodeBegan { process: id, pod, fence, stage, is_confirmed });
@@ -330,10 +343,10 @@ impl World {
         for piece in 1..u64::from(pieces) {
             let at = self.now + lasts_ms * piece / u64::from(pieces);
             let what = CommandEvent::Writes;
-            self.push(at, pod.0, Event::Command { pod, number: command, what });
+            self.push_to_pod(at, pod, PodEvent::Command { number: command, what });
         }
         let what = CommandEvent::Ends;
-        self.push(ends_at, pod.0, Event::Command { pod, number: command, what });
+        self.push_to_pod(ends_at, pod, PodEvent::Command { number: command, what });
     }
 
     fn lasts_ms(&self, pod: PodKey, number: TaskNumber, stage: Stage) -> u64 {
@@ -352,7 +365,9 @@ impl World {
             Stage::Show => profile.show.at(draw),
             Stage::Apply => profile.apply.at(draw),
             Stage::Hooks(_) => profile.hook.at(draw),
-            _ => profile.transfer.at(draw),
+            Stage::Configuration | Stage::SavedPlan | Stage::Tool | Stage::PushState | Stage::Upload(_) => {
+                profile.transfer.at(draw)
+            }
         }
     }
 
@@ -419,7 +434,7 @@ impl World {
             command.exit_code = exit_code;
             command.is_state_lost |= loses;
             let what = CommandEvent::Ends;
-            self.push(ends_at, pod.0, Event::Command { pod, number: fresh, what });
+            self.push_to_pod(ends_at, pod, PodEvent::Command { number: fresh, what });
         }
         if is_told {
             self.note(number, FactKind::Interrupted { pod, nth });
@@ -435,7 +450,7 @@ impl World {
         }
         let what = CommandEvent::OutlivesItsWorker;
         let at = self.now + self.setup.workers.orphan_wait_ms;
-        self.push(at, pod.0, Event::Command { pod, number, what });
+        self.push_to_pod(at, pod, PodEvent::Command { number, what });
     }
 
     /// A runner has ended, and its command with it.
@@ -482,7 +497,7 @@ impl World {
         }
         if !is_linked {
             let after_ms = KILL_MS;
-            return self.push(self.now + after_ms, pod.0, Event::RunnerExits { pod, exit_code: 1 });
+            return self.push_to_pod(self.now + after_ms, pod, PodEvent::RunnerExits { exit_code: 1 });
         }
         let summary = (is_done && stage == Stage::Show).then(|| Summary {
             has_changes,

@@ -95,14 +95,14 @@ pub(super) fn registered(came: Came) -> Result<(Registration, Token), ScalrError
             let (agent, heartbeat_ms, wait_ms_max) = (answer.agent, answer.heartbeat_ms, answer.wait_ms_max);
             Ok((Registration { agent, heartbeat_ms, wait_ms_max }, token))
         }
-        other => Err(scalr_error(other)),
+        came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(scalr_error(came)),
     }
 }
 
 fn done(came: Came) -> Result<(), ScalrError> {
     match came {
         Came::Reply(Reply::Done) => Ok(()),
-        other => Err(scalr_error(other)),
+        came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(scalr_error(came)),
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) fn controller_answer(kind: CallKind, came: Came) -> Option<Answer> {
     Some(match kind {
         CallKind::Heartbeat => Answer::Heartbeat(match came {
             Came::Reply(Reply::Heartbeat(answer)) => Ok(answer),
-            other => Err(scalr_error(other)),
+            came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(scalr_error(came)),
         }),
         CallKind::Deregister => Answer::Deregistered(match code(&came).map(ErrorCode::status) {
             Some(404 | 410) => Ok(()),
@@ -129,7 +129,7 @@ pub(super) fn controller_answer(kind: CallKind, came: Came) -> Option<Answer> {
         }),
         CallKind::Acquire => Answer::Acquired(match came {
             Came::Reply(Reply::Acquired(acquired)) => Ok(acquired),
-            other => Err(scalr_error(other)),
+            came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(scalr_error(came)),
         }),
         CallKind::Release => Answer::Released(door(came)),
         CallKind::LaunchEvents => Answer::LaunchEvents(done(came)),
@@ -141,7 +141,7 @@ pub(super) fn controller_answer(kind: CallKind, came: Came) -> Option<Answer> {
         }),
         CallKind::Messages => Answer::Messages(match came {
             Came::Reply(Reply::Messages(messages)) => Ok(messages),
-            other => Err(scalr_error(other)),
+            came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(scalr_error(came)),
         }),
         CallKind::Register
         | CallKind::Start
@@ -165,19 +165,19 @@ pub(super) fn task_answer(kind: CallKind, came: Came) -> Option<TaskAnswer> {
     Some(match kind {
         CallKind::Confirm | CallKind::Renew => TaskAnswer::Lease(match came {
             Came::Reply(Reply::Lease(answer)) => Ok(answer),
-            other => Err(task_error(other)),
+            came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(task_error(came)),
         }),
         CallKind::Signals => TaskAnswer::Signals(match came {
             Came::Reply(Reply::Signals(signals)) => Ok(signals),
-            other => Err(task_error(other)),
+            came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(task_error(came)),
         }),
         CallKind::Append => TaskAnswer::Appended(match came {
             Came::Reply(Reply::Log { stored, .. } | Reply::LogMismatch { stored }) => Ok(stored),
-            other => Err(task_error(other)),
+            came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(task_error(came)),
         }),
         CallKind::Finish => TaskAnswer::Finish(match came {
             Came::Reply(Reply::Finished(finished)) => Ok(finished),
-            other => Err(task_error(other)),
+            came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(task_error(came)),
         }),
         CallKind::Register
         | CallKind::Start

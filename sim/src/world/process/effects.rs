@@ -45,6 +45,16 @@ pub(in super::super) enum Taken {
     Held(Wish),
 }
 
+/// What becomes of a call before it is sent.
+enum Before {
+    /// It is sent, so much later.
+    Goes { by_ms: u64 },
+    /// Its process is no more.
+    Gone,
+    /// Its process was suspended.
+    Waits,
+}
+
 impl World {
     /// Takes up what has come for a process that is not suspended.
     pub(super) fn open(&mut self, id: ProcessId, mail: Mail) {
@@ -256,6 +266,26 @@ impl World {
         }
     }
 
+    /// The place for trouble before a call is sent.
+    fn before(&mut self, id: ProcessId, kind: CallKind, task: Option<TaskNumber>) -> Before {
+        match self.snag(id, kind, task, Leg::Wanted) {
+            None => Before::Goes { by_ms: 0 },
+            Some(Fate::Delay { by_ms }) => Before::Goes { by_ms },
+            Some(Fate::Pause { for_ms }) => {
+                self.pause(id, for_ms);
+                Before::Waits
+            }
+            Some(
+                fate @ (Fate::Crash(_)
+                | Fate::Terminate
+                | Fate::Lose { .. }
+                | Fate::Twice { .. }
+                | Fate::Refuse(_)),
+            ) if self.befalls(id, &fate) => Before::Goes { by_ms: 0 },
+            Some(_) => Before::Gone,
+        }
+    }
+
     fn want_scalr(&mut self, id: ProcessId, op: Op, call: ScalrCall) -> Taken {
         let (kind, task) = match &call {
             ScalrCall::Register(_) => (CallKind::Register, None),
@@ -268,25 +298,13 @@ impl World {
             ScalrCall::WorkerLost(task, _) => (CallKind::WorkerLost, self.truth.number_of(task)),
             ScalrCall::Messages(..) => (CallKind::Messages, None),
         };
-        let mut by_ms = 0;
-        if let Some(fate) = self.snag(id, kind, task, Leg::Wanted) {
-            match fate {
-                Fate::Delay { by_ms: later_ms } => by_ms = later_ms,
-                Fate::Pause { for_ms } => {
-                    self.pause(id, for_ms);
-                    return Taken::Held(Wish::Controller(Effect::Scalr { op, call }));
-                }
-                fate => {
-                    if !self.befalls(id, &fate) {
-                        return Taken::Gone;
-                    }
-                }
-            }
-        }
-        let bearer = match kind {
-            CallKind::Register => Some(self.scalr.pool_token().clone()),
-            _ => self.processes.get(&id).and_then(|process| process.session.clone()),
+        let by_ms = match self.before(id, kind, task) {
+            Before::Goes { by_ms } => by_ms,
+            Before::Gone => return Taken::Gone,
+            Before::Waits => return Taken::Held(Wish::Controller(Effect::Scalr { op, call })),
         };
+        let session = self.processes.get(&id).and_then(|process| process.session.clone());
+        let bearer = session.filter(|_| kind != CallKind::Register);
         let bearer = bearer.unwrap_or_else(|| self.scalr.pool_token().clone());
         let (call, wait_ms) = agent_call(call);
         let command = Command::Agent { bearer, key: None, call };
@@ -332,19 +350,21 @@ impl World {
 
     /// A call is on its way: the place for trouble after it.
     fn sent(&mut self, id: ProcessId, kind: CallKind, task: Option<TaskNumber>) -> Taken {
-        let Some(fate) = self.snag(id, kind, task, Leg::Sent) else { return Taken::Done };
-        match fate {
-            Fate::Pause { for_ms } => {
+        match self.snag(id, kind, task, Leg::Sent) {
+            None => Taken::Done,
+            Some(Fate::Pause { for_ms }) => {
                 self.pause(id, for_ms);
                 Taken::Held(Wish::nothing())
             }
-            fate => {
-                if self.befalls(id, &fate) {
-                    Taken::Done
-                } else {
-                    Taken::Gone
-                }
-            }
+            Some(
+                fate @ (Fate::Crash(_)
+                | Fate::Terminate
+                | Fate::Lose { .. }
+                | Fate::Delay { .. }
+                | Fate::Twice { .. }
+                | Fate::Refuse(_)),
+            ) if self.befalls(id, &fate) => Taken::Done,
+            Some(_) => Taken::Gone,
         }
     }
 
@@ -367,21 +387,11 @@ impl World {
             ClusterCall::Create(spec) => (CallKind::CreateJob, self.truth.number_of(&spec.task)),
             ClusterCall::Delete(name, _) => (CallKind::DeleteJob, self.jobs.get(name).map(|job| job.number)),
         };
-        let mut by_ms = 0;
-        if let Some(fate) = self.snag(id, kind, task, Leg::Wanted) {
-            match fate {
-                Fate::Delay { by_ms: later_ms } => by_ms = later_ms,
-                Fate::Pause { for_ms } => {
-                    self.pause(id, for_ms);
-                    return Taken::Held(Wish::Controller(Effect::Cluster { op, call }));
-                }
-                fate => {
-                    if !self.befalls(id, &fate) {
-                        return Taken::Gone;
-                    }
-                }
-            }
-        }
+        let by_ms = match self.before(id, kind, task) {
+            Before::Goes { by_ms } => by_ms,
+            Before::Gone => return Taken::Gone,
+            Before::Waits => return Taken::Held(Wish::Controller(Effect::Cluster { op, call })),
+        };
         self.take_off(id, op, kind, task);
         let key = wire_key(id, op);
         if self.is_cut_from_cluster(id) {
@@ -405,21 +415,11 @@ impl World {
             TaskEffect::Call { op, call } => {
                 let Some((number, kind)) = self.task_call_kind(id, &call) else { return Taken::Gone };
                 let task = Some(number);
-                let mut by_ms = 0;
-                if let Some(fate) = self.snag(id, kind, task, Leg::Wanted) {
-                    match fate {
-                        Fate::Delay { by_ms: later_ms } => by_ms = later_ms,
-                        Fate::Pause { for_ms } => {
-                            self.pause(id, for_ms);
-                            return Taken::Held(Wish::Worker(TaskEffect::Call { op, call }));
-                        }
-                        fate => {
-                            if !self.befalls(id, &fate) {
-                                return Taken::Gone;
-                            }
-                        }
-                    }
-                }
+                let by_ms = match self.before(id, kind, task) {
+                    Before::Goes { by_ms } => by_ms,
+                    Before::Gone => return Taken::Gone,
+                    Before::Waits => return Taken::Held(Wish::Worker(TaskEffect::Call { op, call })),
+                };
                 let Some((command, wait_ms)) = self.task_command(id, call) else { return Taken::Gone };
                 self.send_to_scalr(id, op, kind, task, command, wait_ms, by_ms)
             }

@@ -180,20 +180,38 @@ impl World {
                 let Some(shell) = process.worker_mut() else { return };
                 Some(TaskAnswer::Start(match came {
                     Came::Reply(Reply::Started(started)) => Ok(shell.started(&started)),
-                    other => Err(adapter::task_error(other)),
+                    came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => {
+                        Err(adapter::task_error(came))
+                    }
                 }))
             }
             CallKind::BlobGet | CallKind::BlobPut => {
                 self.blob_answered(id, op, came);
                 return;
             }
-            kind => {
+            CallKind::Confirm | CallKind::Renew => {
                 let is_lease = matches!(&came, Came::Reply(Reply::Lease(_)));
                 if let Some(shell) = process.worker_mut() {
                     shell.is_confirmed |= is_lease;
                 }
                 adapter::task_answer(kind, came)
             }
+            CallKind::Signals
+            | CallKind::Append
+            | CallKind::Finish
+            | CallKind::Heartbeat
+            | CallKind::Deregister
+            | CallKind::Acquire
+            | CallKind::Release
+            | CallKind::LaunchEvents
+            | CallKind::LaunchFailed
+            | CallKind::WorkerLost
+            | CallKind::Messages
+            | CallKind::List
+            | CallKind::Watch
+            | CallKind::WatchEvent
+            | CallKind::CreateJob
+            | CallKind::DeleteJob => adapter::task_answer(kind, came),
         };
         if let Some(answer) = answer {
             self.step_worker(id, TaskInput::Answer { op, answer });

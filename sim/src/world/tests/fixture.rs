@@ -31,18 +31,17 @@ pub(super) fn with_controllers(count: u32, setup: Setup) -> Setup {
 #[track_caller]
 pub(super) fn play(setup: Setup, until: Millis) -> World {
     let mut world = World::new(setup);
-    if !world.run_until_over(until) {
-        panic!("not over by {until}:\n{}", open_tasks(&world));
-    }
+    let is_over = world.run_until_over(until);
+    assert!(is_over, "not over by {until}:\n{}", open_tasks(&world).join("\n"));
     check(&world);
     world
 }
 
-fn open_tasks(world: &World) -> String {
+fn open_tasks(world: &World) -> Vec<String> {
     let open = world.truth().tasks().filter(|(_, task)| task.end.is_none());
     open.map(|(number, task)| {
         let glance = task.id.as_ref().and_then(|id| world.scalr().glance(id));
-        format!("{number}: {glance:?}, {:?}\n", task.reached)
+        format!("{number}: {glance:?}, {:?}", task.reached)
     })
     .collect()
 }
