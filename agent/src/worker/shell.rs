@@ -31,8 +31,8 @@ use crate::controller::say;
 
 /// How many inputs may wait. The workbench waits too when it is full, and so slows the tool.
 const MAILBOX_INPUTS_MAX: usize = 256;
-/// How many lengths of the console are remembered: an outcome names one of the last few, and is repeated with it
-/// while lines of ours may still come.
+/// How many lengths of the console are remembered: an outcome names one of the last few, and is repeated
+/// with it while lines of ours may still come.
 const LOGS_MAX: usize = 256;
 
 /// What the Supervisor touches the world through.
