@@ -15,7 +15,7 @@
 //! does not keep its protocol (fake-scalr's faults).
 
 #[cfg(all(test, feature = "mutants"))]
-mod tests;
+pub(crate) mod tests;
 
 /// Which brain a mutant is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

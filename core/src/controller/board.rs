@@ -182,8 +182,11 @@ impl Board {
 
     /// What a deletion of a Job names: the Job itself.
     pub(super) fn to_delete<'a>(&'a self, job: &'a Job) -> &'a Job {
-        let newest = self.jobs.values().filter(|other| other.task == job.task).max_by_key(|job| job.fence);
-        newest.filter(|_| planted(Mutant::DeleteWithoutUid)).unwrap_or(job)
+        if !planted(Mutant::DeleteWithoutUid) {
+            return job;
+        }
+        let of_task = self.jobs.values().filter(|other| other.task == job.task);
+        of_task.max_by_key(|other| other.fence).unwrap_or(job)
     }
 
     /// Held tasks that have a Job.

@@ -70,8 +70,9 @@ impl Controller {
             return;
         }
         self.doors.remove(key);
-        let newest = self.board.newest(&key.id).filter(|_| planted(Mutant::DoorRetriedUnderNewestFence));
-        let fence = newest.filter(|_| door.attempts > 0).unwrap_or(key).fence;
+        let is_wrong = door.attempts > 0 && planted(Mutant::DoorRetriedUnderNewestFence);
+        let newest = if is_wrong { self.board.newest(&key.id) } else { None };
+        let fence = newest.unwrap_or(key).fence;
         let (is_for, call) = match &door.call {
             DoorCall::Release(reason) => {
                 let release = Release { fence, reason: *reason };

@@ -8,6 +8,8 @@ mod capacity;
 mod cluster_views;
 mod leases;
 mod life;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod names;
 mod nonsense;
 mod properties;

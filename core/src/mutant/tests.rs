@@ -2,6 +2,31 @@
 
 use super::{Brain, Mutant, plant, planted};
 
+/// One mutant at work on this thread, until this goes.
+pub(crate) struct Planted;
+
+impl Planted {
+    pub(crate) fn now(mutant: Mutant) -> Self {
+        plant(Some(mutant));
+        Self
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        plant(None);
+    }
+}
+
+/// That a table names every mutant of a brain, each once.
+#[track_caller]
+pub(crate) fn check_table(brain: Brain, table: impl Iterator<Item = Mutant>) {
+    let mut named: Vec<Mutant> = table.collect();
+    named.sort();
+    let all: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|mutant| mutant.brain() == brain).collect();
+    assert_eq!(named, all);
+}
+
 #[test]
 fn every_name_is_one_mutants_and_says_what_it_does() {
     for mutant in Mutant::ALL {
@@ -20,13 +45,12 @@ fn at_least_fifteen_are_the_supervisors() {
 }
 
 #[test]
-fn one_is_planted_at_a_time_and_for_one_thread() {
+fn one_is_planted_at_a_time() {
     assert!(Mutant::ALL.iter().all(|mutant| !planted(*mutant)));
     for mutant in Mutant::ALL {
-        plant(Some(*mutant));
+        let _planted = Planted::now(*mutant);
         assert_eq!(Mutant::ALL.iter().filter(|other| planted(**other)).count(), 1);
         assert!(planted(*mutant));
     }
-    plant(None);
     assert!(Mutant::ALL.iter().all(|mutant| !planted(*mutant)));
 }

@@ -8,6 +8,8 @@ mod environment;
 mod finish_stories;
 mod lease_stories;
 mod monitor;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod nonsense;
 mod server;
 mod stage_model;

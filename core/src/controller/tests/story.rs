@@ -189,6 +189,7 @@ const NOISE: [&str; 5] = ["messages", "events", "heartbeat", "acquire", "abandon
 /// The script.
 pub(super) struct Story {
     pub(super) brain: Controller,
+    pub(super) options: ControllerOptions,
     pub(super) now: Millis,
     wake_at: Option<Millis>,
     /// Every call so far.
@@ -197,19 +198,23 @@ pub(super) struct Story {
     /// Answers what only keeps things going by itself, and leaves it out.
     pub(super) is_quiet: bool,
     pub(super) verdicts: Vec<(TaskAt, Verdict)>,
+    /// All that has happened, in order.
+    pub(super) script: Vec<(Millis, String, Input)>,
 }
 
 impl Story {
     /// Nothing has happened yet.
     pub(super) fn new(options: ControllerOptions) -> Self {
         Self {
-            brain: Controller::new(options),
+            brain: Controller::new(options.clone()),
+            options,
             now: Millis(1_000),
             wake_at: None,
             calls: Vec::new(),
             text: String::new(),
             is_quiet: false,
             verdicts: Vec::new(),
+            script: Vec::new(),
         }
     }
 
@@ -243,6 +248,7 @@ impl Story {
 
     /// Something happens, and what is done about it is written down.
     pub(super) fn input(&mut self, what: &str, input: Input) {
+        self.script.push((self.now, what.to_owned(), input.clone()));
         let mut out = Vec::new();
         self.brain.step(self.now, input, &mut out);
         let mut lines = String::new();

@@ -69,6 +69,8 @@ pub(super) struct Story {
     stage: Option<(Op, Stage)>,
     calls: Vec<(Op, TaskCall)>,
     pub(super) is_over: bool,
+    /// All that has happened, in order.
+    pub(super) script: Vec<(Millis, TaskInput)>,
 }
 
 impl Story {
@@ -88,6 +90,7 @@ impl Story {
             stage: None,
             calls: Vec::new(),
             is_over: false,
+            script: Vec::new(),
         }
     }
 
@@ -143,6 +146,7 @@ impl Story {
         if let TaskInput::StageEnded { op, .. } = &input {
             self.stage = self.stage.filter(|(named, _)| named != op);
         }
+        self.script.push((self.now, input.clone()));
         let mut out = Vec::new();
         let before = self.supervisor.clone();
         self.supervisor.step(self.now, input.clone(), &mut out);
