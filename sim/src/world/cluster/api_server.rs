@@ -69,6 +69,11 @@ pub struct Ledger {
 }
 
 impl ApiServer {
+    /// No server knows how far its caches were.
+    pub(super) fn forget_servers(&mut self) {
+        self.seen.clear();
+    }
+
     pub(super) fn history(&mut self, kind: Kind) -> &mut History {
         match kind {
             Kind::Jobs => &mut self.jobs,
@@ -98,6 +103,13 @@ impl ClusterModel {
     /// A slow request is carried out.
     pub(super) fn act_late(&mut self, turn: &mut Turn<'_>, number: u64) {
         if let Some((client, op, call)) = self.api.waiting.remove(&number) {
+            self.act(turn, client, op, call);
+        }
+    }
+
+    /// Every slow request is carried out now.
+    pub(super) fn act_on_all(&mut self, turn: &mut Turn<'_>) {
+        for (client, op, call) in std::mem::take(&mut self.api.waiting).into_values() {
             self.act(turn, client, op, call);
         }
     }
@@ -132,11 +144,10 @@ impl ClusterModel {
                 Answer::Listed(Ok(self.list(turn, client, op, *kind, *consistency)))
             }
             ClusterCall::Watch(kind, version) => {
-                if let Some(error) = after {
-                    Answer::Watching(Err(error))
-                } else {
+                if after.is_none() {
                     return self.begin_watch(turn, client, op, *kind, *version);
                 }
+                Answer::Watching(Ok(()))
             }
             ClusterCall::Create(spec) => Answer::Created(self.create(turn, spec)),
             ClusterCall::Delete(name, uid) => {
@@ -227,7 +238,8 @@ impl ClusterModel {
         if let Some(limit) = self.quota(turn.now).jobs
             && self.jobs.len() as u64 >= u64::from(limit)
         {
-            let detail = format!("exceeded quota: used: count/jobs.batch={}, limited: {limit}", self.jobs.len());
+            let detail =
+                format!("exceeded quota: used: count/jobs.batch={}, limited: {limit}", self.jobs.len());
             return Err(ClusterError::QuotaExceeded { detail });
         }
         if let Some(key) = self.names.get(&spec.name) {
@@ -302,7 +314,8 @@ impl ClusterModel {
 
     /// The object of a task's draws.
     pub(super) fn task_luck(&self, spec: &JobSpec) -> u64 {
-        let key = self.numbers.get(&spec.task).map_or_else(|| key_of(spec.task.as_str()), |number| number.key());
+        let key =
+            self.numbers.get(&spec.task).map_or_else(|| key_of(spec.task.as_str()), |number| number.key());
         key.wrapping_add(spec.fence.0 << 40)
     }
 
@@ -341,7 +354,9 @@ fn refused(call: &ClusterCall, error: ClusterError) -> Answer {
 fn unreachable_of(trouble: &ApiTrouble) -> ClusterError {
     let unreachable = |detail: &str| ClusterError::Unreachable { detail: detail.to_owned() };
     match trouble {
-        ApiTrouble::TooMany { retry_after_ms } => ClusterError::RateLimited { retry_after_ms: *retry_after_ms },
+        ApiTrouble::TooMany { retry_after_ms } => {
+            ClusterError::RateLimited { retry_after_ms: *retry_after_ms }
+        }
         ApiTrouble::Broken | ApiTrouble::BrokenAfter => unreachable("500 etcdserver: request timed out"),
         ApiTrouble::Conflict => unreachable("409 the object has been modified"),
         ApiTrouble::Denied => {

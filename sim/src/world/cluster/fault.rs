@@ -18,7 +18,24 @@ pub enum ClusterFault {
     /// Everything is whole again: nothing is cut, stuck, short or slow, and nothing will be by an earlier
     /// fault. What is gone stays gone; pools grow back.
     Heal,
+    /// In the API server and what it stores, or done to Jobs.
+    Api(ApiFault),
+    /// To watches and the caches behind them.
+    Watch(WatchFault),
+    /// To pods.
+    Pod(PodFault),
+    /// To nodes.
+    Node(NodeFault),
+    /// To where nodes come from.
+    Pool(PoolFault),
+    /// To cache volumes.
+    Volume(VolumeFault),
+}
 
+/// What can break in the API server and what it stores, or be done to Jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApiFault {
     /// The API server answers calls otherwise (K4, K5, K6, K7, K8).
     Refuse {
         /// Which calls: list, watch, create, delete; all where nothing is said.
@@ -97,12 +114,17 @@ pub enum ClusterFault {
     },
     /// The API server's store is saved (K15, first half).
     Backup,
-    /// The API server's store is what it was at the last [`ClusterFault::Backup`]: versions go back, what
+    /// The API server's store is what it was at the last [`ApiFault::Backup`]: versions go back, what
     /// was deleted since is there again, what was made since is not (K15).
     Restore,
+}
 
+/// What can happen to watches and the caches behind them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchFault {
     /// What watches say comes later (W1; with one kind only, W10).
-    WatchDelay {
+    Delay {
         /// Which.
         watch: WatchAim,
         /// By so much.
@@ -111,28 +133,28 @@ pub enum ClusterFault {
         for_ms: u64,
     },
     /// Watches say nothing, without an error, and then all of it (W2).
-    WatchStall {
+    Stall {
         /// Which.
         watch: WatchAim,
         /// For so long.
         for_ms: u64,
     },
     /// Watches say only how objects look at last (W3).
-    WatchCoalesce {
+    Coalesce {
         /// Which.
         watch: WatchAim,
         /// For so long; then what they held back.
         for_ms: u64,
     },
     /// Watches end (W4).
-    WatchCut {
+    Cut {
         /// Which.
         watch: WatchAim,
         /// Whether they break, rather than ending as watches do.
         is_error: bool,
     },
     /// Watches end because the history is forgotten (W5).
-    WatchGone {
+    Gone {
         /// Which.
         watch: WatchAim,
     },
@@ -140,7 +162,7 @@ pub enum ClusterFault {
     Compact,
     /// Watches stall, and then end because the history is forgotten: what was deleted meanwhile is missed
     /// (W9).
-    WatchGap {
+    Gap {
         /// Which.
         watch: WatchAim,
         /// How long they stall.
@@ -157,7 +179,12 @@ pub enum ClusterFault {
     },
     /// Every watch that has nothing to say says a bookmark (W11).
     Bookmarks,
+}
 
+/// What can happen to pods.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PodFault {
     /// A pod is evicted through the API; a budget may refuse that (P1, P2).
     Evict {
         /// Which.
@@ -221,9 +248,14 @@ pub enum ClusterFault {
         /// For so long.
         for_ms: u64,
     },
+}
 
+/// What can happen to nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeFault {
     /// A machine dies with all that runs on it (N1).
-    NodeLost {
+    Lost {
         /// Which.
         node: NodeAim,
     },
@@ -237,7 +269,7 @@ pub enum ClusterFault {
         for_ms: u64,
     },
     /// A node is cut from the API server; the containers go on (N2).
-    NodePartition {
+    Partition {
         /// Which.
         node: NodeAim,
         /// Whether it is cut from Scalr too.
@@ -248,7 +280,7 @@ pub enum ClusterFault {
         for_ms: u64,
     },
     /// A node is cut off and comes back, again and again (N3).
-    NodeFlap {
+    Flap {
         /// Which.
         node: NodeAim,
         /// How often.
@@ -311,7 +343,12 @@ pub enum ClusterFault {
         /// For so long.
         for_ms: u64,
     },
+}
 
+/// What can happen to where nodes come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PoolFault {
     /// New nodes take longer (C1).
     SlowBoot {
         /// By so much.
@@ -342,43 +379,48 @@ pub enum ClusterFault {
         /// Which.
         node: NodeAim,
     },
+}
 
+/// What can happen to cache volumes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VolumeFault {
     /// A one-node cache volume is attached elsewhere (V1).
-    VolumeElsewhere {
+    Elsewhere {
         /// For so long.
         for_ms: u64,
     },
     /// A shared cache volume is slow (V2).
-    VolumeSlow {
+    Slow {
         /// How much longer everything takes, in thousandths.
         permille: u32,
         /// For so long.
         for_ms: u64,
     },
     /// The cache of a node is empty again (V3), or of a shared volume.
-    VolumeWiped {
+    Wiped {
         /// On which.
         node: NodeAim,
     },
     /// A cache volume has no room left (V4).
-    VolumeFull {
+    Full {
         /// For so long.
         for_ms: u64,
     },
     /// What lies in cache volumes is broken (V5).
-    VolumeCorrupt,
+    Corrupt,
     /// Whoever fills a cache waits for everybody else who does (V6).
-    VolumeLocked {
+    Locked {
         /// For so long.
         for_ms: u64,
     },
     /// Somebody empties the cache volume of a pod that uses it (V7).
-    VolumeEmptied {
+    Emptied {
         /// Whose.
         pod: PodAim,
     },
     /// The cache volume is in a zone whose nodes no pod can be scheduled to (V8).
-    VolumePinned {
+    Pinned {
         /// Which, modulo how many there are.
         zone: u32,
         /// For so long.

@@ -42,11 +42,8 @@ impl History {
     /// An object looks so now, or is gone.
     pub(super) fn push(&mut self, at: Millis, version: u64, key: u64, object: Object, is_gone: bool) {
         let after = Arc::new(object);
-        let before = if is_gone {
-            self.current.remove(&key)
-        } else {
-            self.current.insert(key, Arc::clone(&after))
-        };
+        let before =
+            if is_gone { self.current.remove(&key) } else { self.current.insert(key, Arc::clone(&after)) };
         self.changes.push_back(Change { version, at, key, before, after, is_gone });
     }
 

@@ -42,7 +42,6 @@ pub(super) struct JobRecord {
     pub(super) number: Option<TaskNumber>,
     /// The object of its draws.
     pub(super) luck: u64,
-    created: Millis,
     /// Its pods that are stored.
     pub(super) pods: BTreeSet<PodKey>,
     made: u32,
@@ -58,6 +57,13 @@ pub(super) struct JobRecord {
     pub(super) kept_until: Millis,
     sync: Timer,
     pub(super) expire: Timer,
+}
+
+impl JobRecord {
+    /// How many pods it ever had.
+    pub(super) fn pods_made(&self) -> u64 {
+        u64::from(self.made)
+    }
 }
 
 impl ClusterModel {
@@ -88,7 +94,6 @@ impl ClusterModel {
             is_ours,
             number,
             luck: self.task_luck(spec),
-            created: turn.now,
             pods: BTreeSet::new(),
             made: 0,
             failed: 0,
@@ -176,9 +181,7 @@ impl ClusterModel {
                 continue;
             }
             let exits = [&pod.view.worker, &pod.view.runner];
-            let is_exit = |container: &&Container| {
-                matches!(container, Container::Terminated { exit_code, .. } if *exit_code != 0)
-            };
+            let is_exit = |container: &&Container| matches!(container, Container::Terminated { exit_code, .. } if *exit_code != 0);
             // The rules in their order: an exit code that is not 0 comes before a disruption.
             if has_policy && exits.iter().any(is_exit) {
                 job.failing.get_or_insert("PodFailurePolicy");
@@ -283,6 +286,32 @@ impl ClusterModel {
         let Some(pod) = self.pods.get_mut(&key) else { return };
         let after_ms = turn.span(COLLECT, pod.luck, pod.nth, &self.setup.control.collect);
         pod.collect.set_by(turn, turn.now + after_ms, Internal::Collect(key));
+    }
+
+    /// The Job controller begins anew with a Job.
+    pub(super) fn resume_job(&mut self, turn: &mut Turn<'_>, key: JobKey) {
+        let ttl_ms = self.setup.job.ttl_ms;
+        let deadline_ms = self.setup.job.active_deadline_ms;
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        job.sync = Timer::default();
+        job.expire = Timer::default();
+        let lives_ms = if job.view.end.is_some() { Some(ttl_ms) } else { deadline_ms };
+        if let Some(lives_ms) = lives_ms {
+            job.expire.set(turn, turn.now + lives_ms, Internal::Expire(key));
+        }
+        let pods = if job.view.is_deleting { job.pods.clone() } else { BTreeSet::new() };
+        for pod in pods {
+            self.collect_soon(turn, pod);
+        }
+        self.sync_job_soon(turn, key, false);
+    }
+
+    /// A stored pod whose Job is gone is found sooner or later.
+    pub(super) fn collect_if_orphaned(&mut self, turn: &mut Turn<'_>, key: PodKey) {
+        let is_orphan = |pod: &super::pods::PodRecord| pod.is_stored && !self.jobs.contains_key(&pod.job);
+        if self.pods.get(&key).is_some_and(is_orphan) {
+            self.collect_soon(turn, key);
+        }
     }
 
     /// What is kept by somebody's finalizer goes when that is gone.

@@ -16,10 +16,11 @@ pub struct Room {
 impl Room {
     /// What a task's pod asks for. An error says what can't be read, and where.
     pub(super) fn asked(pod: &PodSetup, presets: &Presets) -> Result<Self, String> {
-        let read = |field: &str, text: &Option<String>, parse: fn(&str) -> Option<u32>, default: u32| match text {
-            None => Ok(default),
-            Some(text) => parse(text).ok_or_else(|| format!("{field}: Invalid value: {text:?}")),
-        };
+        let read =
+            |field: &str, text: &Option<String>, parse: fn(&str) -> Option<u32>, default: u32| match text {
+                None => Ok(default),
+                Some(text) => parse(text).ok_or_else(|| format!("{field}: Invalid value: {text:?}")),
+            };
         let cpu_m = read("requests.cpu", &presets.cpu, cpu_m, pod.runner_cpu_m)?;
         let memory_mi = read("requests.memory", &presets.memory, memory_mi, pod.runner_memory_mi)?;
         Ok(Self {
@@ -51,9 +52,8 @@ impl Room {
 
     /// So many thousandths of it.
     pub(super) fn part(self, permille: u32) -> Self {
-        let part = |whole: u32| {
-            u32::try_from(u64::from(whole) * u64::from(permille) / 1_000).unwrap_or(u32::MAX)
-        };
+        let part =
+            |whole: u32| u32::try_from(u64::from(whole) * u64::from(permille) / 1_000).unwrap_or(u32::MAX);
         Self { cpu_m: part(self.cpu_m), memory_mi: part(self.memory_mi) }
     }
 

@@ -63,7 +63,8 @@ impl ClusterModel {
         after: Version,
     ) {
         let answered_ms = self.serving_ms(turn, client, op, true);
-        let answer = |result| Reaction::Answer { client, op, answer: Answer::Watching(result), after_ms: answered_ms };
+        let answer =
+            |result| Reaction::Answer { client, op, answer: Answer::Watching(result), after_ms: answered_ms };
         let server = self.server_of(turn, client, op);
         let luck = luck_of(client, op);
         let history = self.api.history(kind);

@@ -138,10 +138,8 @@ impl Weather {
         is_drawn: impl Fn(u32) -> bool,
     ) -> Option<ApiTrouble> {
         let is_meant = |kind: &Option<CallKind>, trouble: &ApiTrouble| {
-            let needs_create = matches!(
-                trouble,
-                ApiTrouble::Denied | ApiTrouble::WebhookTimeout | ApiTrouble::NoTemplate
-            );
+            let needs_create =
+                matches!(trouble, ApiTrouble::Denied | ApiTrouble::WebhookTimeout | ApiTrouble::NoTemplate);
             kind.is_none_or(|kind| kind == call) && (!needs_create || call == CallKind::CreateJob)
         };
         self.refusals
