@@ -12,9 +12,9 @@ use fake_scalr::state::{
 use jiff::Timestamp;
 use scalr_core::{clock::Millis, op::Op};
 use scalr_protocol::{
-    agent::Acquire,
+    agent::ReleaseReason,
     error::{ApiError, ErrorCode},
-    id::{RunId, TaskId},
+    id::{AgentId, Fence, RunId, TaskId},
 };
 
 use super::{
@@ -245,16 +245,17 @@ impl World {
     }
 
     /// Carries a call out, or lets it wait.
-    fn serve(&mut self, call: Call) {
-        let came = self.apply_call(&call, call.wait_ms);
-        if let Came::Reply(reply) = &came
-            && call.wait_ms > 0
-            && !call.is_copy
-            && is_empty(reply)
+    fn serve(&mut self, mut call: Call) {
+        let may_wait = call.wait_ms > 0 && !call.is_copy;
+        let kept = may_wait.then(|| call.command.clone());
+        let command = std::mem::replace(&mut call.command, Command::Tick);
+        let came = self.apply_call(&call, command);
+        if let Some(command) = kept
+            && matches!(&came, Came::Reply(reply) if is_empty(reply))
         {
             // Whoever has hung up waits for nothing.
             if self.processes.get(&call.process).is_some_and(|process| process.flight(call.op).is_some()) {
-                self.park(call);
+                self.park(Call { command, ..call });
             }
             return;
         }
@@ -276,9 +277,9 @@ impl World {
 
     /// A poll has waited long enough. Says whether it still waited.
     pub(super) fn poll_is_due(&mut self, number: u64) -> bool {
-        let Some(poll) = self.scalr.unpark(number) else { return false };
-        let came = self.apply_call(&poll.call, 0);
-        self.answer(&poll.call, came);
+        let Some(Poll { call, .. }) = self.scalr.unpark(number) else { return false };
+        let came = self.apply_call(&call, with_wait(&call.command, 0));
+        self.answer(&call, came);
         true
     }
 
@@ -286,8 +287,9 @@ impl World {
     fn look_again(&mut self, polls: &[u64]) {
         for number in polls {
             let Some(poll) = self.scalr.polls.get(number) else { continue };
-            let (call, left_ms) = (poll.call.clone(), poll.until.since(self.now));
-            let came = self.apply_call(&call, left_ms);
+            let command = with_wait(&poll.call.command, poll.until.since(self.now));
+            let call = Call { command: Command::Tick, ..poll.call };
+            let came = self.apply_call(&call, command);
             if !matches!(&came, Came::Reply(reply) if is_empty(reply)) {
                 self.scalr.unpark(*number);
                 self.answer(&call, came);
@@ -328,28 +330,13 @@ impl World {
         self.push(self.now + after_ms, wire_key(process, op), Event::Mail { process, mail });
     }
 
-    /// Applies the command of a call, with what is left of its wait.
-    fn apply_call(&mut self, call: &Call, left_ms: u64) -> Came {
-        let command = match &call.command {
-            Command::Agent { bearer, key, call: AgentCall::Acquire { agent, ask } } => {
-                let ask = Acquire { wait_ms: left_ms, ..ask.clone() };
-                let call = AgentCall::Acquire { agent: agent.clone(), ask };
-                Command::Agent { bearer: bearer.clone(), key: key.clone(), call }
-            }
-            command @ (Command::Tick
-            | Command::Restart
-            | Command::IssueUserToken { .. }
-            | Command::IssuePoolToken { .. }
-            | Command::Agent { .. }
-            | Command::Task { .. }
-            | Command::State { .. }
-            | Command::Public { .. }) => command.clone(),
-        };
+    /// Applies the command of a call.
+    fn apply_call(&mut self, call: &Call, command: Command) -> Came {
         let touched = touched_by(&command).cloned();
-        let answer = self.apply(command, touched.as_ref());
-        match answer {
+        let said = Said::of(&command);
+        match self.apply(command, touched.as_ref()) {
             Ok(reply) => {
-                self.note_reply(call, &reply);
+                self.note_reply(call, said, &reply);
                 Came::Reply(reply)
             }
             Err(error) => {
@@ -359,10 +346,10 @@ impl World {
         }
     }
 
-    fn note_reply(&mut self, call: &Call, reply: &Reply) {
+    fn note_reply(&mut self, call: &Call, said: Said, reply: &Reply) {
         let process = call.process;
-        match (reply, &call.command, call.task) {
-            (Reply::Acquired(acquired), Command::Agent { call: AgentCall::Acquire { agent, .. }, .. }, _) => {
+        match (said, reply) {
+            (Said::Acquire { agent }, Reply::Acquired(acquired)) => {
                 for grant in &acquired.tasks {
                     if let Some(number) = self.truth.number_of(&grant.id) {
                         let (agent, fence) = (agent.clone(), grant.fence);
@@ -370,19 +357,31 @@ impl World {
                     }
                 }
             }
+            (Said::Release { fence, reason }, Reply::Done) => {
+                if let Some(number) = call.task {
+                    self.note(number, FactKind::Released { process, fence, reason });
+                }
+            }
+            (Said::Start { fence }, Reply::Started(_)) => {
+                if let Some(number) = call.task {
+                    self.note(number, FactKind::Claimed { process, fence });
+                }
+            }
+            (Said::Lease { fence }, Reply::Lease(_)) if call.kind == CallKind::Confirm => {
+                if let Some(number) = call.task
+                    && !self.truth.is_confirmed(number, process)
+                {
+                    self.note(number, FactKind::Confirmed { process, fence });
+                }
+            }
             (
-                Reply::Started(_),
-                Command::Agent { call: AgentCall::Start { start, .. }, .. },
-                Some(number),
-            ) => {
-                self.note(number, FactKind::Claimed { process, fence: start.fence });
-            }
-            (Reply::Lease(_), Command::Task { call: TaskCall::Lease(lease), .. }, Some(number))
-                if call.kind == CallKind::Confirm && !self.truth.is_confirmed(number, process) =>
-            {
-                self.note(number, FactKind::Confirmed { process, fence: lease.fence });
-            }
-            _ => {}
+                Said::Acquire { .. }
+                | Said::Release { .. }
+                | Said::Start { .. }
+                | Said::Lease { .. }
+                | Said::Else,
+                _,
+            ) => {}
         }
     }
 
@@ -415,18 +414,10 @@ impl World {
         for id in changed {
             self.look_at(id);
         }
-        let fresh: Vec<_> = self
-            .scalr
-            .state
-            .tasks_after(self.scalr.last_task.as_ref())
-            .map(|(id, run, action)| (id.clone(), run.clone(), action))
-            .collect();
-        for (id, run, action) in fresh {
-            self.scalr.last_task = Some(id.clone());
-            self.task_is_new(&id, &run, action);
-        }
+        // A new task is something that others wait for.
         if self.scalr.state.wake() != self.scalr.wake {
             self.scalr.wake = self.scalr.state.wake();
+            self.meet_new_tasks();
             let mut polls: Vec<u64> =
                 changed.iter().filter_map(|id| self.scalr.signal_polls.get(id)).flatten().copied().collect();
             polls.extend_from_slice(&self.scalr.agent_polls);
@@ -435,10 +426,20 @@ impl World {
         self.file_tick();
     }
 
+    fn meet_new_tasks(&mut self) {
+        let fresh = self.scalr.state.tasks_after(self.scalr.last_task.as_ref());
+        let fresh: Vec<_> = fresh.map(|(id, run, action)| (id.clone(), run.clone(), action)).collect();
+        for (id, run, action) in fresh {
+            self.task_is_new(&id, &run, action);
+            self.scalr.last_task = Some(id);
+        }
+    }
+
     fn task_is_new(&mut self, id: &TaskId, run: &RunId, action: scalr_protocol::agent::Action) {
         let Some(run) = self.users.number_of(run) else { return };
         let number = TaskNumber { run, action };
         self.truth.queued(self.now, number, id);
+        self.cluster.introduce(id, number);
         self.note(number, FactKind::Queued);
     }
 
@@ -552,6 +553,47 @@ impl World {
             }
         }
     }
+}
+
+/// What of a command matters once its answer is known.
+enum Said {
+    Acquire { agent: AgentId },
+    Release { fence: Fence, reason: ReleaseReason },
+    Start { fence: Fence },
+    Lease { fence: Fence },
+    Else,
+}
+
+impl Said {
+    fn of(command: &Command) -> Self {
+        match command {
+            Command::Agent { call: AgentCall::Acquire { agent, .. }, .. } => {
+                Self::Acquire { agent: agent.clone() }
+            }
+            Command::Agent { call: AgentCall::Release { release, .. }, .. } => {
+                Self::Release { fence: release.fence, reason: release.reason }
+            }
+            Command::Agent { call: AgentCall::Start { start, .. }, .. } => Self::Start { fence: start.fence },
+            Command::Task { call: TaskCall::Lease(lease), .. } => Self::Lease { fence: lease.fence },
+            Command::Agent { .. }
+            | Command::Task { .. }
+            | Command::Tick
+            | Command::Restart
+            | Command::IssueUserToken { .. }
+            | Command::IssuePoolToken { .. }
+            | Command::State { .. }
+            | Command::Public { .. } => Self::Else,
+        }
+    }
+}
+
+/// The command of a poll, with what is left of its wait.
+fn with_wait(command: &Command, left_ms: u64) -> Command {
+    let mut command = command.clone();
+    if let Command::Agent { call: AgentCall::Acquire { ask, .. }, .. } = &mut command {
+        ask.wait_ms = left_ms;
+    }
+    command
 }
 
 /// The task whose phase a command may change.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use fake_scalr::state::status::TaskStatus;
 use scalr_core::{clock::Millis, supervisor::effect::Stage};
 use scalr_protocol::{
+    agent::{Action, ReleaseReason},
     id::{AgentId, Fence, TaskId},
     task::Outcome,
 };
@@ -80,6 +81,15 @@ pub enum FactKind {
         process: ProcessId,
         /// Under which fence.
         fence: Fence,
+    },
+    /// The server has taken it back from a controller.
+    Released {
+        /// Whose call.
+        process: ProcessId,
+        /// Which fence was shut.
+        fence: Fence,
+        /// Why.
+        reason: ReleaseReason,
     },
     /// The creation of a Job has reached the API server.
     JobAsked {
@@ -210,7 +220,9 @@ impl FactKind {
             Self::CodeEnded { stage: Stage::Plan | Stage::Apply, .. } => Milestone::MainEnded,
             Self::FinishSent { .. } => Milestone::FinishSent,
             Self::Ended { .. } => Milestone::Ended,
-            Self::CodeEnded { .. } | Self::Interrupted { .. } | Self::Late { .. } => return None,
+            Self::Released { .. } | Self::CodeEnded { .. } | Self::Interrupted { .. } | Self::Late { .. } => {
+                return None;
+            }
         })
     }
 }
@@ -312,10 +324,16 @@ pub enum FiredWhat {
     Strike(usize),
 }
 
+/// Where a task stands among those of its run.
+fn place_of(number: TaskNumber) -> usize {
+    usize::from(number.action == Action::Apply)
+}
+
 /// All that is true.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
-    tasks: BTreeMap<TaskNumber, TaskTruth>,
+    /// By run, its plan and its apply.
+    tasks: Vec<[Option<Box<TaskTruth>>; 2]>,
     numbers: BTreeMap<TaskId, TaskNumber>,
     facts: Vec<Fact>,
     fired: Vec<Fired>,
@@ -328,12 +346,26 @@ pub struct Truth {
 impl Truth {
     /// What is true of a task; none before it is queued.
     pub fn task(&self, number: TaskNumber) -> Option<&TaskTruth> {
-        self.tasks.get(&number)
+        self.tasks.get(number.run as usize)?[place_of(number)].as_deref()
     }
 
     /// Every task that was ever queued.
     pub fn tasks(&self) -> impl Iterator<Item = (TaskNumber, &TaskTruth)> {
-        self.tasks.iter().map(|(number, task)| (*number, task))
+        self.tasks.iter().enumerate().flat_map(|(run, stages)| {
+            let run = u32::try_from(run).unwrap_or(u32::MAX);
+            let number = move |action| TaskNumber { run, action };
+            let [plan, apply] = stages;
+            let plan = plan.as_deref().map(|task| (number(Action::Plan), task));
+            plan.into_iter().chain(apply.as_deref().map(|task| (number(Action::Apply), task)))
+        })
+    }
+
+    fn task_mut(&mut self, number: TaskNumber) -> &mut TaskTruth {
+        let run = number.run as usize;
+        if self.tasks.len() <= run {
+            self.tasks.resize(run + 1, [None, None]);
+        }
+        self.tasks[run][place_of(number)].get_or_insert_default()
     }
 
     /// Which task of the workload the server means.
@@ -373,19 +405,19 @@ impl Truth {
 
     pub(super) fn queued(&mut self, at: Millis, number: TaskNumber, id: &TaskId) {
         self.numbers.insert(id.clone(), number);
-        let task = self.tasks.entry(number).or_default();
+        let task = self.task_mut(number);
         task.id = Some(id.clone());
         task.queued = at;
         self.open += 1;
     }
 
     pub(super) fn count_call(&mut self, number: TaskNumber, kind: CallKind) {
-        let task = self.tasks.entry(number).or_default();
+        let task = self.task_mut(number);
         *task.calls.entry(kind).or_default() += 1;
     }
 
     pub(super) fn spooled(&mut self, number: TaskNumber, process: ProcessId, bytes: u64) {
-        let task = self.tasks.entry(number).or_default();
+        let task = self.task_mut(number);
         if task.confirms.last().is_some_and(|confirm| confirm.process == process) {
             task.console_bytes = bytes;
         }
@@ -403,56 +435,25 @@ impl Truth {
         number: TaskNumber,
         what: FactKind,
     ) -> Option<(Milestone, u32)> {
-        let task = self.tasks.entry(number).or_default();
         match &what {
-            FactKind::Confirmed { process, fence } => {
-                task.confirms.push(Confirm { at, process: *process, fence: *fence });
-            }
-            FactKind::CodeBegan { process, pod, fence, stage, .. } => {
-                task.began.get_or_insert(at);
-                let (stage, pod, process, fence) = (*stage, *pod, *process, *fence);
-                let begun = UserCode {
-                    stage,
-                    pod,
-                    process,
-                    fence,
-                    from: at,
-                    to: None,
-                    exit_code: None,
-                    is_state_lost: false,
-                };
-                task.code.push(begun);
-                self.running += 1;
-            }
-            FactKind::CodeEnded { pod, stage, exit_code, is_state_lost } => {
-                let is_it =
-                    |code: &&mut UserCode| code.pod == *pod && code.stage == *stage && code.to.is_none();
-                if let Some(code) = task.code.iter_mut().rev().find(is_it) {
-                    code.to = Some(at);
-                    code.exit_code = Some(*exit_code);
-                    code.is_state_lost = *is_state_lost;
-                    self.running -= 1;
-                }
-            }
-            FactKind::Ended { status, outcome, .. } => {
-                task.end = Some(End { at, status: *status, outcome: *outcome, late: None });
-                self.open -= 1;
-            }
-            FactKind::Late { outcome } => {
-                if let Some(end) = &mut task.end {
-                    end.late = Some(*outcome);
-                }
-            }
+            FactKind::CodeBegan { .. } => self.running += 1,
+            FactKind::CodeEnded { .. } => self.running -= 1,
+            FactKind::Ended { .. } => self.open -= 1,
             FactKind::Queued
             | FactKind::Granted { .. }
+            | FactKind::Released { .. }
             | FactKind::JobAsked { .. }
             | FactKind::DeleteAsked { .. }
             | FactKind::WorkerBegan { .. }
             | FactKind::WorkerEnded { .. }
             | FactKind::Claimed { .. }
+            | FactKind::Confirmed { .. }
             | FactKind::Interrupted { .. }
-            | FactKind::FinishSent { .. } => {}
+            | FactKind::FinishSent { .. }
+            | FactKind::Late { .. } => {}
         }
+        let task = self.task_mut(number);
+        task.take(at, &what);
         let reached = what.milestone().map(|milestone| {
             let times = task.reached.entry(milestone).or_default();
             *times += 1;
@@ -464,6 +465,52 @@ impl Truth {
 }
 
 impl TaskTruth {
+    fn take(&mut self, at: Millis, what: &FactKind) {
+        match *what {
+            FactKind::Confirmed { process, fence } => self.confirms.push(Confirm { at, process, fence }),
+            FactKind::CodeBegan { process, pod, fence, stage, .. } => {
+                self.began.get_or_insert(at);
+                self.code.push(UserCode {
+                    stage,
+                    pod,
+                    process,
+                    fence,
+                    from: at,
+                    to: None,
+                    exit_code: None,
+                    is_state_lost: false,
+                });
+            }
+            FactKind::CodeEnded { pod, stage, exit_code, is_state_lost } => {
+                let is_it =
+                    |code: &&mut UserCode| code.pod == pod && code.stage == stage && code.to.is_none();
+                if let Some(code) = self.code.iter_mut().rev().find(is_it) {
+                    code.to = Some(at);
+                    code.exit_code = Some(exit_code);
+                    code.is_state_lost = is_state_lost;
+                }
+            }
+            FactKind::Ended { status, outcome, .. } => {
+                self.end = Some(End { at, status, outcome, late: None });
+            }
+            FactKind::Late { outcome } => {
+                if let Some(end) = &mut self.end {
+                    end.late = Some(outcome);
+                }
+            }
+            FactKind::Queued
+            | FactKind::Granted { .. }
+            | FactKind::Released { .. }
+            | FactKind::JobAsked { .. }
+            | FactKind::DeleteAsked { .. }
+            | FactKind::WorkerBegan { .. }
+            | FactKind::WorkerEnded { .. }
+            | FactKind::Claimed { .. }
+            | FactKind::Interrupted { .. }
+            | FactKind::FinishSent { .. } => {}
+        }
+    }
+
     /// The furthest milestone that it has reached, in the order of a life.
     pub fn phase(&self) -> Option<Milestone> {
         self.reached.keys().copied().filter(|milestone| *milestone <= Milestone::Ended).max()
