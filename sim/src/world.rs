@@ -11,6 +11,7 @@
 pub mod cluster;
 pub mod digest;
 mod event;
+mod look;
 mod pods;
 pub mod process;
 mod scalr;
@@ -106,7 +107,7 @@ pub struct EventRecord {
 }
 
 /// What a step was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Happening {
     /// A controller took something in, or its process began.
     Controller(u32),
