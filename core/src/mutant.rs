@@ -107,7 +107,8 @@ mutants! {
         ForceCancelWaits = "force-cancel-waits",
         /// A SIGTERM changes nothing. Caught by L7: user code runs into the SIGKILL, and no outcome comes.
         SigtermIgnored = "sigterm-ignored",
-        /// A stop does not drain the tool's output. Caught by L7, where a full spool hangs the tool on its pipe.
+        /// A stop does not drain the tool's output. Caught by L7, where a full spool hangs the tool on its
+        /// pipe.
         DrainNotSent = "drain-not-sent",
         /// Stages that run user code are begun after a stop. Caught by I9 `CANCEL_HONOURED`.
         WorkGoesOnAfterStop = "work-goes-on-after-stop",
@@ -116,27 +117,27 @@ mutants! {
         /// A stage that ran user code is begun again when its end says `Unreachable`. Caught by I2
         /// `AT_MOST_ONCE_AFTER_START`, where a shell says so of such a stage.
         StageRepeatedAfterUnreachable = "stage-repeated-after-unreachable",
-        /// A failed init is begun again, as if it were ours. Caught by I2 `AT_MOST_ONCE_AFTER_START`: user code
-        /// of a stage begins twice.
+        /// A failed init is begun again, as if it were ours. Caught by I2 `AT_MOST_ONCE_AFTER_START`: user
+        /// code of a stage begins twice.
         FailedInitRepeated = "failed-init-repeated",
         /// Nobody hears that the runner is gone. Caught by L1: the end of what ran in it is waited for.
         RunnerGoneIgnored = "runner-gone-ignored",
-        /// A state that the tool could not push is not uploaded. Caught by I4 `REPORT_MATCHES_TRUTH`: what the
-        /// apply did is known to nobody.
+        /// A state that the tool could not push is not uploaded. Caught by I4 `REPORT_MATCHES_TRUTH`: what
+        /// the apply did is known to nobody.
         ErroredStateNotUploaded = "errored-state-not-uploaded",
         /// A failed command is reported as a success. Caught by I4 `REPORT_MATCHES_TRUTH`.
         SuccessDespiteFailure = "success-despite-failure",
         /// Work that was done when its cancel came is reported as canceled. Caught by I4
         /// `REPORT_MATCHES_TRUTH`.
         CanceledDespiteSuccess = "canceled-despite-success",
-        /// An unanswered append counts as delivered, and what the server says it has is not believed where it is
-        /// less. Caught by the rule that the log is a gapless prefix, whole at the end.
+        /// An unanswered append counts as delivered, and what the server says it has is not believed where it
+        /// is less. Caught by the rule that the log is a gapless prefix, whole at the end.
         LogOffsetNotResynced = "log-offset-not-resynced",
-        /// The next append does not wait for the answer to the last. Caught by I13 `BOUNDED_API`: two appends in
-        /// flight.
+        /// The next append does not wait for the answer to the last. Caught by I13 `BOUNDED_API`: two appends
+        /// in flight.
         TwoAppendsInFlight = "two-appends-in-flight",
-        /// The outcome says that the console is as long as what the server has already. Caught by the rule that
-        /// the log is whole at the end.
+        /// The outcome says that the console is as long as what the server has already. Caught by the rule
+        /// that the log is whole at the end.
         LogCutAtFinish = "log-cut-at-finish",
         /// The outcome is sent without waiting for the log. Caught by I13 `BOUNDED_API`, and by the log's end
         /// missing where the worker then dies.
@@ -148,16 +149,16 @@ mutants! {
         LateDeliverySkipped = "late-delivery-skipped",
     }
     Controller {
-        /// The name of a Job has a random end, another one for each attempt. Caught by I5 `CAP_RESPECTED`: two
-        /// Jobs under one fence.
+        /// The name of a Job has a random end, another one for each attempt. Caught by I5 `CAP_RESPECTED`:
+        /// two Jobs under one fence.
         JobNameRandom = "job-name-random",
         /// An unanswered create is repeated under another name. Caught by I5 `CAP_RESPECTED`, likewise.
         UnansweredCreateRenamed = "unanswered-create-renamed",
         /// An unanswered create counts as one that made nothing. Caught by I5 `CAP_RESPECTED` and I13
         /// `BOUNDED_API`.
         UnansweredCreateForgotten = "unanswered-create-forgotten",
-        /// Whatever has the Job's name is taken for the task's Job, at work. Caught by L1 and I17 `EXPLAINED`:
-        /// the task is held for ever.
+        /// Whatever has the Job's name is taken for the task's Job, at work. Caught by L1 and I17
+        /// `EXPLAINED`: the task is held for ever.
         NameTakenBelieved = "name-taken-believed",
         /// A refused create is repeated at the next plan. Caught by I13 `BOUNDED_API`.
         RefusedCreateRepeatedAtOnce = "refused-create-repeated-at-once",
@@ -166,7 +167,8 @@ mutants! {
         /// Lists after the first may come from a cache, and are believed all the same. Caught by I5
         /// `CAP_RESPECTED`.
         StaleListBelieved = "stale-list-believed",
-        /// The first list may come from a cache. Caught by I5 `CAP_RESPECTED`: it hides Jobs of an earlier life.
+        /// The first list may come from a cache. Caught by I5 `CAP_RESPECTED`: it hides Jobs of an earlier
+        /// life.
         FirstListNotQuorum = "first-list-not-quorum",
         /// A list wins over what was learned after it was sent. Caught by I5 `CAP_RESPECTED`: a new Job is
         /// forgotten.
@@ -180,34 +182,36 @@ mutants! {
         CapacityByCounter = "capacity-by-counter",
         /// Jobs that are being made take no room. Caught by I5 `CAP_RESPECTED`.
         CreationsNotCounted = "creations-not-counted",
-        /// The verdict `dead` changes nothing. Caught by I9 `CANCEL_HONOURED` and I12 `NO_LEAK`: a canceled task
-        /// stays here, and its Job too.
+        /// The verdict `dead` changes nothing. Caught by I9 `CANCEL_HONOURED` and I12 `NO_LEAK`: a canceled
+        /// task stays here, and its Job too.
         DeadVerdictIgnored = "dead-verdict-ignored",
-        /// Heartbeats leave out what was launched. Caught by I13 `BOUNDED_API`: leases of pending pods lapse, and
-        /// each task is granted and launched again.
+        /// Heartbeats leave out what was launched. Caught by I13 `BOUNDED_API`: leases of pending pods lapse,
+        /// and each task is granted and launched again.
         LaunchLeaseNotRenewed = "launch-lease-not-renewed",
         /// A verdict counts for the newest fence of its task. Caught by the rule that no Job is deleted whose
         /// door is open.
         VerdictFenceUnchecked = "verdict-fence-unchecked",
-        /// A door that was answered `already-started` counts as shut. Caught by the rule that no Job of a started
-        /// task is deleted.
+        /// A door that was answered `already-started` counts as shut. Caught by the rule that no Job of a
+        /// started task is deleted.
         StartedDoorReadAsShut = "started-door-read-as-shut",
-        /// The verdict `ended` is read as `dead`. Caught by the same rule: the worker may still be delivering.
+        /// The verdict `ended` is read as `dead`. Caught by the same rule: the worker may still be
+        /// delivering.
         EndedReadAsDead = "ended-read-as-dead",
-        /// The verdict `claimed` is read as `dead`. Caught by the same rule: the claim is about to be confirmed.
+        /// The verdict `claimed` is read as `dead`. Caught by the same rule: the claim is about to be
+        /// confirmed.
         ClaimedJobDeleted = "claimed-job-deleted",
         /// The verdict `held-by-other` is read as `stale`. Caught by I8 `NO_FOREIGN_TOUCH`.
         OthersJobDeleted = "others-job-deleted",
-        /// A task whose Job is gone may be launched again under its fence: it never ran, did it? Caught by I13
-        /// `BOUNDED_API`: two Jobs under one fence, one after the other.
+        /// A task whose Job is gone may be launched again under its fence: it never ran, did it? Caught by
+        /// I13 `BOUNDED_API`: two Jobs under one fence, one after the other.
         TtlDeletionReadAsNeverRan = "ttl-deletion-read-as-never-ran",
-        /// The Job is deleted while its door is being shut. Caught by the rule that no Job is deleted whose door
-        /// is open.
+        /// The Job is deleted while its door is being shut. Caught by the rule that no Job is deleted whose
+        /// door is open.
         DeleteBeforeRelease = "delete-before-release",
         /// What is deleted is the task's newest Job, whatever its UID. Caught by I7 `UID_SAFETY`.
         DeleteWithoutUid = "delete-without-uid",
-        /// A release or launch failure that is repeated names the newest fence. Caught by I7: it shuts the door
-        /// of another grant, and a task is relaunched that was on its way.
+        /// A release or launch failure that is repeated names the newest fence. Caught by I7: it shuts the
+        /// door of another grant, and a task is relaunched that was on its way.
         DoorRetriedUnderNewestFence = "door-retried-under-newest-fence",
         /// Tasks wait, and nobody says why. Caught by I17 `EXPLAINED`.
         HoldWithoutReason = "hold-without-reason",
@@ -223,18 +227,18 @@ mutants! {
         MissingPodReadAsProof = "missing-pod-read-as-proof",
         /// A worker that has ended is proof for its runner too. Caught by the same rule.
         OneContainerReadAsProof = "one-container-read-as-proof",
-        /// A stop neither releases what did not start nor says goodbye. Caught by I16 `WORK_CONSERVING`: tasks
-        /// wait for their leases to lapse while others have room.
+        /// A stop neither releases what did not start nor says goodbye. Caught by I16 `WORK_CONSERVING`:
+        /// tasks wait for their leases to lapse while others have room.
         ReleaseOnStopSkipped = "release-on-stop-skipped",
         /// A stop releases also what was launched. Caught by D3: a rollout undoes every launch under way.
         LaunchedReleasedOnStop = "launched-released-on-stop",
         /// A stop does not end acquiring. Caught by L7 and I13 `BOUNDED_API`: tasks come and go.
         AcquiresWhileDraining = "acquires-while-draining",
-        /// Acquires while Jobs of an earlier process are still being asked about. Caught by L6 and the rule that
-        /// nothing is acquired before the first heartbeat is answered.
+        /// Acquires while Jobs of an earlier process are still being asked about. Caught by L6 and the rule
+        /// that nothing is acquired before the first heartbeat is answered.
         AcquiresBeforeFirstHeartbeat = "acquires-before-first-heartbeat",
-        /// What is only to be held is asked for as if there were a slot for it. Caught by the rule that no task
-        /// changes hands twice for rebalance without a launch in between.
+        /// What is only to be held is asked for as if there were a slot for it. Caught by the rule that no
+        /// task changes hands twice for rebalance without a launch in between.
         LookAheadCountedAsWanted = "look-ahead-counted-as-wanted",
         /// When another has room, tasks are given back that were launched here. Caught by the same rule.
         LaunchedTaskRebalanced = "launched-task-rebalanced",

@@ -1,5 +1,5 @@
-//! What each planted mutant does otherwise: the same inputs to a sound brain and to one with the wrong change,
-//! up to the first call that differs.
+//! What each planted mutant does otherwise: the same inputs to a sound brain and to one with the wrong
+//! change, up to the first call that differs.
 
 use std::fmt::Write as _;
 
