@@ -8,12 +8,24 @@
 //!
 //! In reading order: [`luck`] are the dice; [`world`] is everything that happens, and under it
 //! [`setup`](world::setup) what it is told, [`snag`](world::snag) how things are made to go wrong,
-//! [`truth`](world::truth) what really was.
+//! [`truth`](world::truth) what really was. [`scenario`] is a world as a file and [`fault`] what goes wrong in
+//! it; [`generate`] makes them up, [`trial`] runs one, [`invariant`] says what must hold; where it does not,
+//! [`shrink`] makes it small and [`story`] tells it.
 //!
 //! It must never read a clock, throw dice of its own, use a thread, or tell a brain anything that the real
 //! agent would not know.
 
 pub mod luck;
 pub mod world;
+
+pub mod fault;
+pub mod scenario;
+
+pub mod generate;
+pub mod invariant;
+pub mod trial;
+
+pub mod shrink;
+pub mod story;
 
 pub use world::World;

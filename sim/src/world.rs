@@ -2,7 +2,7 @@
 //!
 //! A step takes the next event, hands it to whom it concerns, and files what follows. In reading order:
 //! [`setup`] is what a world is told and [`snag`] how it is made to go wrong; `event` the heap; `users` make
-//! runs; [`process`] the real brains and their calls; `scalr` the server; [`cluster`] what runs Jobs; `pods`
+//! runs; [`process`] the real brains and their calls; `scalr` the server; [`cluster`] what runs Jobs, and `wire` the way to it; `pods`
 //! and `tool` what runs in them; `strikes` what goes wrong; [`truth`] what really was; [`digest`] the hash of it
 //! all.
 //!
@@ -21,6 +21,7 @@ mod strikes;
 mod tool;
 pub mod truth;
 mod users;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,7 @@ use self::{
     cluster::{ClusterModel, PodKey, Reaction, Stimulus},
     digest::Digest64,
     event::{Event, Heap},
-    pods::{KnownJob, PodRun},
+    pods::PodRun,
     process::{Process, ProcessId, Seat},
     scalr::Server,
     setup::{Setup, TaskNumber},
@@ -52,6 +53,7 @@ use self::{
     strikes::Strikes,
     truth::{FactKind, Truth},
     users::Users,
+    wire::KnownJob,
 };
 use crate::luck::{Luck, Purpose};
 

@@ -1,0 +1,239 @@
+//! What a scenario must be beyond its shape: places that exist, names that are known, bounds that are kept.
+
+use scalr_core::scheduler;
+
+use super::{Scenario, VERSION, bad::Step};
+use crate::{
+    fault::What,
+    luck::Span,
+    world::{
+        setup::{ControllerSetup, Profile, RunSetup, TaskNumber},
+        snag::{Moment, Planned, Snag, Strike, Who},
+    },
+};
+
+/// A value that can't be meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mistake {
+    pub(super) path: Vec<Step>,
+    pub(super) expected: String,
+}
+
+/// No time in a scenario is longer: a year.
+const MS_MAX: u64 = 366 * 86_400_000;
+
+/// More of anything would not be a scenario but a load test.
+const COUNT_MAX: usize = 100_000;
+
+macro_rules! at {
+    ($($step:expr),+) => { vec![$(Step::from($step)),+] };
+}
+
+impl From<&'static str> for Step {
+    fn from(key: &'static str) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl From<usize> for Step {
+    fn from(place: usize) -> Self {
+        Self::Place(place)
+    }
+}
+
+fn wrong<T>(path: Vec<Step>, expected: String) -> Result<T, Mistake> {
+    Err(Mistake { path, expected })
+}
+
+fn at_most(path: Vec<Step>, value: u64, most: u64) -> Result<(), Mistake> {
+    if value > most { wrong(path, format!("{value}, expected at most {most}")) } else { Ok(()) }
+}
+
+/// The first mistake, in the order of the file.
+pub(super) fn first_mistake(scenario: &Scenario) -> Option<Mistake> {
+    check(scenario).err()
+}
+
+fn check(scenario: &Scenario) -> Result<(), Mistake> {
+    if scenario.version != VERSION {
+        return wrong(at!["version"], format!("{}, expected {VERSION}", scenario.version));
+    }
+    at_most(at!["chaos-ms"], scenario.chaos_ms, MS_MAX)?;
+    at_most(at!["patience-ms"], scenario.patience_ms, MS_MAX)?;
+    let world = &scenario.world;
+    for (name, count) in [
+        ("controllers", world.controllers.len()),
+        ("profiles", world.profiles.len()),
+        ("runs", world.runs.len()),
+        ("snags", world.snags.len()),
+        ("strikes", world.strikes.len()),
+    ] {
+        at_most(at!["world", name], count as u64, COUNT_MAX as u64)?;
+    }
+    if world.controllers.is_empty() {
+        return wrong(at!["world", "controllers"], "none, expected at least one".to_owned());
+    }
+    if world.profiles.is_empty() {
+        return wrong(at!["world", "profiles"], "none, expected at least one".to_owned());
+    }
+    for (place, controller) in world.controllers.iter().enumerate() {
+        controller_is_sound(place, controller)?;
+    }
+    for (place, profile) in world.profiles.iter().enumerate() {
+        profile_is_sound(place, profile)?;
+    }
+    for (place, run) in world.runs.iter().enumerate() {
+        run_is_sound(place, run, world.profiles.len())?;
+    }
+    let counts = Counts { runs: world.runs.len(), controllers: world.controllers.len() };
+    for (place, snag) in world.snags.iter().enumerate() {
+        counts.snag(snag, &at!["world", "snags", place])?;
+    }
+    for (place, planned) in world.strikes.iter().enumerate() {
+        counts.planned(planned, &at!["world", "strikes", place])?;
+    }
+    at_most(at!["faults"], scenario.faults.len() as u64, COUNT_MAX as u64)?;
+    for (place, fault) in scenario.faults.iter().enumerate() {
+        match &fault.what {
+            What::Snag(snag) => counts.snag(snag, &at!["faults", place, "what", "snag"])?,
+            What::Strike(planned) => counts.planned(planned, &at!["faults", place, "what", "strike"])?,
+        }
+    }
+    Ok(())
+}
+
+fn controller_is_sound(place: usize, controller: &ControllerSetup) -> Result<(), Mistake> {
+    let field = |name| at!["world", "controllers", place, name];
+    if scheduler::by_name(&controller.scheduler).is_none() {
+        let known: Vec<&str> = scheduler::names().collect();
+        let known = known.join(", ");
+        return wrong(field("scheduler"), format!("\"{}\", expected one of: {known}", controller.scheduler));
+    }
+    for (name, value) in [
+        ("begins-ms", controller.begins_ms),
+        ("startup-timeout-ms", controller.startup_timeout_ms),
+        ("startup-max-ms", controller.startup_max_ms),
+        ("grace-ms", controller.grace_ms),
+        ("restart-ms", controller.restart_ms),
+    ] {
+        at_most(field(name), value, MS_MAX)?;
+    }
+    Ok(())
+}
+
+fn profile_is_sound(place: usize, profile: &Profile) -> Result<(), Mistake> {
+    let field = |name| at!["world", "profiles", place, name];
+    for (name, span) in [
+        ("configuration", &profile.configuration),
+        ("tool", &profile.tool),
+        ("init-cold", &profile.init_cold),
+        ("init-warm", &profile.init_warm),
+        ("plan", &profile.plan),
+        ("show", &profile.show),
+        ("apply", &profile.apply),
+        ("hook", &profile.hook),
+        ("transfer", &profile.transfer),
+        ("stop", &profile.stop),
+    ] {
+        if let Span::Even { min, max } = span
+            && min > max
+        {
+            return wrong(
+                field(name),
+                format!("min {min} is above max {max}, expected min to be at most max"),
+            );
+        }
+        at_most(field(name), span.longest().unwrap_or(0), MS_MAX)?;
+    }
+    if profile.console_pieces == 0 {
+        return wrong(field("console-pieces"), "0, expected at least 1".to_owned());
+    }
+    at_most(field("console-pieces"), u64::from(profile.console_pieces), 10_000)?;
+    at_most(field("no-changes-permille"), u64::from(profile.no_changes_permille), 1_000)?;
+    at_most(field("errored-state-permille"), u64::from(profile.errored_state_permille), 1_000)?;
+    at_most(field("deaf-permille"), u64::from(profile.deaf_permille), 1_000)
+}
+
+fn run_is_sound(place: usize, run: &RunSetup, profiles: usize) -> Result<(), Mistake> {
+    let field = |name| at!["world", "runs", place, name];
+    at_most(field("at-ms"), run.at_ms, MS_MAX)?;
+    at_most(field("approval-ms"), run.approval_ms.unwrap_or(0), MS_MAX)?;
+    at_most(field("operation-timeout-ms"), run.operation_timeout_ms.unwrap_or(0), MS_MAX)?;
+    if run.profile as usize >= profiles {
+        let expected = format!("{}, expected the place of one of {profiles} profiles", run.profile);
+        return wrong(field("profile"), expected);
+    }
+    Ok(())
+}
+
+struct Counts {
+    runs: usize,
+    controllers: usize,
+}
+
+impl Counts {
+    fn task(&self, task: TaskNumber, path: &[Step]) -> Result<(), Mistake> {
+        self.run(task.run, path)
+    }
+
+    fn run(&self, run: u32, path: &[Step]) -> Result<(), Mistake> {
+        if run as usize >= self.runs {
+            return wrong(path.to_vec(), format!("run {run}, expected one of {} runs", self.runs));
+        }
+        Ok(())
+    }
+
+    fn who(&self, who: Who, path: &[Step]) -> Result<(), Mistake> {
+        match who {
+            Who::Controller(place) if place as usize >= self.controllers => {
+                let count = self.controllers;
+                wrong(path.to_vec(), format!("controller {place}, expected one of {count} controllers"))
+            }
+            Who::WorkersOf(task) => self.task(task, path),
+            Who::Controllers | Who::Controller(_) | Who::Workers => Ok(()),
+        }
+    }
+
+    fn snag(&self, snag: &Snag, path: &[Step]) -> Result<(), Mistake> {
+        let field = |name| [path, &[Step::Key(name)]].concat();
+        at_most(field("permille"), u64::from(snag.permille), 1_000)?;
+        if let Some(who) = snag.who {
+            self.who(who, &field("who"))?;
+        }
+        match snag.task {
+            Some(task) => self.task(task, &field("task")),
+            None => Ok(()),
+        }
+    }
+
+    fn planned(&self, planned: &Planned, path: &[Step]) -> Result<(), Mistake> {
+        let field = |name| [path, &[Step::Key(name)]].concat();
+        match planned.when {
+            Moment::At(at_ms) => at_most(field("when"), at_ms, MS_MAX)?,
+            Moment::When { task, after_ms, .. } => {
+                self.task(task, &field("when"))?;
+                at_most(field("when"), after_ms, MS_MAX)?;
+            }
+        }
+        let path = field("what");
+        match &planned.what {
+            Strike::Approve { run } | Strike::Discard { run } | Strike::Cancel { run, .. } => {
+                self.run(*run, &path)
+            }
+            Strike::Crash { who, .. }
+            | Strike::Terminate { who, .. }
+            | Strike::Pause { who, .. }
+            | Strike::Drift { who, .. }
+            | Strike::Jump { who, .. }
+            | Strike::Cut { who, .. } => self.who(*who, &path),
+            Strike::KillRunner { task, .. } => self.task(*task, &path),
+            Strike::Snag(snag) => self.snag(snag, &path),
+            Strike::ScalrDown { .. }
+            | Strike::ScalrSlow { .. }
+            | Strike::ScalrRefuses { .. }
+            | Strike::RevokePoolToken { .. }
+            | Strike::Cluster(_)
+            | Strike::Heal => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A failure as a story: what happened, in at most thirty lines; and as a test that can be kept.
+
+use std::{collections::VecDeque, fmt::Write as _};
+
+use crate::{
+    invariant::{Checks, Violation},
+    scenario::Scenario,
+    trial,
+    world::{
+        World,
+        setup::TaskNumber,
+        truth::{Fact, FactKind},
+    },
+};
+
+/// No story is longer.
+pub const LINES_MAX: usize = 30;
+
+/// How the story of a scenario goes, up to the promise that it breaks, or to its end.
+pub fn tell(scenario: &Scenario) -> String {
+    let mut world = World::new(scenario.setup(scenario.world.seed));
+    let mut checks = Checks::new(scenario);
+    let mut lines = Lines::default();
+    let mut told = 0;
+    let ended = trial::watch(&mut world, scenario, &mut checks, &mut |world| {
+        for fact in world.truth().facts() {
+            lines.add(Some(fact.task), fact_line(fact));
+        }
+        for fired in world.truth().fired().iter().skip(told) {
+            told += 1;
+            if let Some(fault) = scenario.fault_of(fired.what).and_then(|place| scenario.faults.get(place)) {
+                let task = fired.task.map_or(String::new(), |task| format!(", {task}"));
+                lines.add(None, format!("{} !! {}: {}{task}", fired.at, fault.id, fault.id.about()));
+            }
+        }
+    });
+    let end = match &ended {
+        Ok(()) => format!("{} all is over, and nothing is left", world.now()),
+        Err(violation) => violation.to_string(),
+    };
+    lines.tell(&opening(scenario), ended.err().as_ref(), &end)
+}
+
+fn opening(scenario: &Scenario) -> String {
+    let world = &scenario.world;
+    let controllers: Vec<String> =
+        world.controllers.iter().map(|it| format!("{} of {}", it.name, it.capacity)).collect();
+    format!(
+        "{} runs, controllers {}, {} faults, healing at {}, seed {}",
+        world.runs.len(),
+        controllers.join(" and "),
+        scenario.faults.len(),
+        scenario.heals_at(),
+        world.seed
+    )
+}
+
+fn fact_line(fact: &Fact) -> String {
+    let what = match &fact.what {
+        FactKind::Queued => "is queued".to_owned(),
+        FactKind::Granted { agent, process, fence } => {
+            format!("is granted to {agent} ({process:?}) under fence {}", fence.0)
+        }
+        FactKind::Released { process, fence, reason } => {
+            format!("is given back by {process:?} for {reason:?}, fence {} is shut", fence.0)
+        }
+        FactKind::JobAsked { process, fence } => {
+            format!("{process:?} asks for its Job under fence {}", fence.0)
+        }
+        FactKind::DeleteAsked { process, fence, status, current, is_running } => format!(
+            "{process:?} asks to delete its Job of fence {} ({status:?} under {}, {})",
+            fence.0,
+            current.0,
+            if *is_running { "running" } else { "not running" }
+        ),
+        FactKind::WorkerBegan { process, pod, fence } => {
+            format!("a worker begins: {process:?} in {pod} for fence {}", fence.0)
+        }
+        FactKind::WorkerEnded { process, exit_code, .. } => format!("{process:?} ends with {exit_code}"),
+        FactKind::Claimed { process, fence } => format!("{process:?} claims it under fence {}", fence.0),
+        FactKind::Confirmed { process, .. } => format!("{process:?} is confirmed"),
+        FactKind::CodeBegan { pod, stage, .. } => format!("{} begins in {pod}", stage.name()),
+        FactKind::CodeEnded { pod, stage, exit_code, is_state_lost } => {
+            let lost = if *is_state_lost { ", its state lost" } else { "" };
+            format!("{} ends in {pod} with {exit_code}{lost}", stage.name())
+        }
+        FactKind::Interrupted { pod, nth } => format!("its tool in {pod} is told to stop, {nth}"),
+        FactKind::FinishSent { process, outcome, log_bytes, .. } => {
+            format!("{process:?} sends {outcome:?}, {log_bytes} bytes of log")
+        }
+        FactKind::Ended { status, outcome, .. } => format!("is over: {status:?}, {outcome:?}"),
+        FactKind::Late { outcome } => format!("an outcome comes late: {outcome:?}"),
+    };
+    format!("{} {}: {what}", fact.at, fact.task)
+}
+
+#[derive(Default)]
+struct Lines(Vec<(Option<TaskNumber>, String)>);
+
+impl Lines {
+    fn add(&mut self, task: Option<TaskNumber>, line: String) {
+        self.0.push((task, line));
+    }
+
+    /// The opening, what concerns the violation, and the end; the middle goes first where it is too much.
+    fn tell(self, opening: &str, violation: Option<&Violation>, end: &str) -> String {
+        let room = LINES_MAX - 2;
+        let concerned = violation.and_then(|violation| violation.task);
+        let mut lines = self.0;
+        if lines.len() > room && concerned.is_some() {
+            lines.retain(|(task, _)| task.is_none() || *task == concerned);
+        }
+        let mut last: VecDeque<String> = lines.into_iter().map(|(_, line)| line).collect();
+        let mut text = format!("{opening}\n");
+        if last.len() > room {
+            let first = room / 3;
+            let dropped = last.len() - (room - 1);
+            for line in last.drain(..first) {
+                let _ = writeln!(text, "{line}");
+            }
+            last.drain(..dropped);
+            let _ = writeln!(text, "… {dropped} more …");
+        }
+        for line in last {
+            let _ = writeln!(text, "{line}");
+        }
+        let _ = writeln!(text, "{end}");
+        text
+    }
+}
+
+/// A test that keeps a scenario from breaking again, for `sim/tests/regressions/<name>.json`.
+pub fn ready_test(name: &str, violation: &Violation) -> String {
+    let about = violation.to_string().replace('\n', " ");
+    format!(
+        "/// {about}\n#[test]\nfn {name}() {{\n    regression(include_str!(\"../regressions/{name}.json\"));\n}}\n"
+    )
+}

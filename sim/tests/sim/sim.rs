@@ -1,0 +1,5 @@
+//! All simulation tests: their names begin with `sim`.
+
+mod scenarios;
+mod seeds;
+mod sweep;
