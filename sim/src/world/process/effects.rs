@@ -396,7 +396,7 @@ impl World {
         let key = wire_key(id, op);
         if self.is_cut_from_cluster(id) {
             let at = self.now + self.setup.scalr.timeout_ms;
-            if let Some(input) = super::super::pods::unanswered(op, kind, "timed out") {
+            if let Some(input) = super::super::wire::unanswered(op, kind, "timed out") {
                 let mail = Mail::Cluster { op, kind, task, input, was_late: false };
                 self.push(at, key, Event::Mail { process: id, mail });
             }
