@@ -96,21 +96,21 @@ impl ClusterModel {
             self.api.waiting.insert(self.api.waited, (client, op, call));
             turn.later(turn.now + slow_ms, Internal::Act(self.api.waited));
         } else {
-            self.act(turn, client, op, call);
+            self.act(turn, client, op, &call);
         }
     }
 
     /// A slow request is carried out.
     pub(super) fn act_late(&mut self, turn: &mut Turn<'_>, number: u64) {
         if let Some((client, op, call)) = self.api.waiting.remove(&number) {
-            self.act(turn, client, op, call);
+            self.act(turn, client, op, &call);
         }
     }
 
     /// Every slow request is carried out now.
     pub(super) fn act_on_all(&mut self, turn: &mut Turn<'_>) {
         for (client, op, call) in std::mem::take(&mut self.api.waiting).into_values() {
-            self.act(turn, client, op, call);
+            self.act(turn, client, op, &call);
         }
     }
 
@@ -122,11 +122,11 @@ impl ClusterModel {
         });
     }
 
-    fn act(&mut self, turn: &mut Turn<'_>, client: ClientId, op: Op, call: ClusterCall) {
+    fn act(&mut self, turn: &mut Turn<'_>, client: ClientId, op: Op, call: &ClusterCall) {
         self.api.ledger.calls += 1;
         let luck = turn.luck;
         let drawn = |permille| luck.permille(TROUBLE, luck_of(client, op), 0, permille);
-        let trouble = self.weather.refusal(turn.now, kind_of(&call), drawn);
+        let trouble = self.weather.refusal(turn.now, kind_of(call), drawn);
         let mut extra_ms = 0;
         let after = match trouble {
             None => None,
@@ -135,11 +135,11 @@ impl ClusterModel {
                 if trouble == ApiTrouble::WebhookTimeout {
                     extra_ms = WEBHOOK_TIMEOUT_MS;
                 }
-                let answer = refused(&call, unreachable_of(&trouble));
-                return self.answer(turn, client, op, &call, answer, extra_ms);
+                let answer = refused(call, unreachable_of(&trouble));
+                return self.answer(turn, client, op, call, answer, extra_ms);
             }
         };
-        let answer = match &call {
+        let answer = match call {
             ClusterCall::List(kind, consistency) => {
                 Answer::Listed(Ok(self.list(turn, client, op, *kind, *consistency)))
             }
@@ -155,8 +155,8 @@ impl ClusterModel {
                 Answer::Deleted(Ok(()))
             }
         };
-        let answer = after.map_or(answer, |error| refused(&call, error));
-        self.answer(turn, client, op, &call, answer, extra_ms);
+        let answer = after.map_or(answer, |error| refused(call, error));
+        self.answer(turn, client, op, call, answer, extra_ms);
     }
 
     fn answer(

@@ -1,8 +1,8 @@
 //! What can break in a cluster, and how it heals, as data. The ids in brackets are those of the project's
 //! catalogue of faults.
 //!
-//! A fault names its objects by what they mean ("the node of run 3's plan"), never by a place in a global
-//! order, so that a shrunk scenario still means what it said; one whose object is not there does nothing.
+//! A fault names its objects by what they mean ("the node of run 3's plan"), so that a shrunk scenario still
+//! means what it said; one whose object is not there does nothing.
 //! Whatever has a `for_ms` heals by itself after it, and everything heals at [`ClusterFault::Heal`]. It must
 //! never decide what follows from a fault.
 
@@ -15,8 +15,7 @@ use scalr_core::cluster::Kind;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClusterFault {
-    /// Everything is whole again: nothing is cut, stuck, short or slow, and nothing will be by an earlier
-    /// fault. What is gone stays gone; pools grow back.
+    /// Everything is whole again, whatever was broken by one of these. What is gone stays gone; pools grow back.
     Heal,
     /// In the API server and what it stores, or done to Jobs.
     Api(ApiFault),

@@ -140,7 +140,7 @@ impl ClusterModel {
     fn is_accounted(&self, pod: &PodRecord) -> bool {
         pod.view.is_deleting
             || match pod.node {
-                Some(node) => self.nodes.contains_key(&node),
+                Some(node) => self.nodes.contains_key(&node) || pod.collect.is_set(),
                 None => self.queue.classes.values().any(|waiting| {
                     waiting
                         .all

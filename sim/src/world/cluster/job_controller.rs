@@ -267,7 +267,7 @@ impl ClusterModel {
     /// A Job that is being deleted goes, if nothing keeps it.
     pub(super) fn try_remove_job(&mut self, turn: &mut Turn<'_>, key: JobKey) {
         let Some(job) = self.jobs.get(&key).filter(|job| job.view.is_deleting) else { return };
-        if turn.now >= job.kept_until && !(job.is_foreground && !job.pods.is_empty()) {
+        if turn.now >= job.kept_until && (job.pods.is_empty() || !job.is_foreground) {
             self.remove_job(turn, key);
         }
     }
@@ -306,9 +306,12 @@ impl ClusterModel {
         self.sync_job_soon(turn, key, false);
     }
 
-    /// A stored pod whose Job is gone is found sooner or later.
+    /// A stored pod whose Job or node is gone is found sooner or later.
     pub(super) fn collect_if_orphaned(&mut self, turn: &mut Turn<'_>, key: PodKey) {
-        let is_orphan = |pod: &super::pods::PodRecord| pod.is_stored && !self.jobs.contains_key(&pod.job);
+        let is_orphan = |pod: &super::pods::PodRecord| {
+            let is_node_gone = pod.node.is_some_and(|node| !self.nodes.contains_key(&node));
+            pod.is_stored && (is_node_gone || !self.jobs.contains_key(&pod.job))
+        };
         if self.pods.get(&key).is_some_and(is_orphan) {
             self.collect_soon(turn, key);
         }

@@ -10,6 +10,7 @@ use super::{
     ClusterModel,
     alphabet::{Internal, NodeKey, PodKey, Reaction, Role},
     fault::ImageTrouble,
+    nodes::NodeRecord,
     pods::{Phase, Stage},
     quantity::Room,
     turn::Turn,
@@ -254,7 +255,7 @@ impl ClusterModel {
     /// A pod's grace is over.
     pub(super) fn grace_over(&mut self, turn: &mut Turn<'_>, key: PodKey) {
         let Some(pod) = self.pods.get_mut(&key) else { return };
-        let is_there = pod.node.and_then(|node| self.nodes.get(&node)).is_some_and(|node| node.has_kubelet());
+        let is_there = pod.node.and_then(|node| self.nodes.get(&node)).is_some_and(NodeRecord::has_kubelet);
         if pod.grace.ring(turn.now) && is_there {
             for role in pod.local.running() {
                 turn.out.push(Reaction::Kill { pod: key, role });
@@ -289,7 +290,7 @@ impl ClusterModel {
     /// A kubelet writes what it knows, all of it at once: what was in between is never seen.
     pub(super) fn report(&mut self, turn: &mut Turn<'_>, key: PodKey) {
         let Some(pod) = self.pods.get_mut(&key) else { return };
-        let is_heard = pod.node.and_then(|node| self.nodes.get(&node)).is_some_and(|node| node.is_heard());
+        let is_heard = pod.node.and_then(|node| self.nodes.get(&node)).is_some_and(NodeRecord::is_heard);
         if !pod.report.ring(turn.now) || !is_heard || self.weather.is_quiet(turn.now, pod.target(key)) {
             return;
         }

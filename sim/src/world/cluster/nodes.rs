@@ -14,7 +14,7 @@ use scalr_core::{
 use super::{
     ClusterModel,
     alphabet::{Internal, NodeKey, NodeTimer, PodKey, Reaction},
-    pods::{Phase, Stage},
+    pods::{Phase, PodRecord, Stage},
     quantity::Room,
     turn::{Timer, Turn},
     weather::Spells,
@@ -30,6 +30,10 @@ const REGISTER_MS: u64 = 10_000;
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each comes and goes without the others: that is the point"
+)]
 pub(super) struct NodeRecord {
     pub(super) name: NodeName,
     pub(super) pool: usize,
@@ -166,7 +170,8 @@ impl ClusterModel {
         let key = NodeKey(self.last_node);
         let setup = &self.setup.pools[pool];
         let room = Room { cpu_m: setup.cpu_m, memory_mi: setup.memory_mi };
-        let zone = (key.0 - 1) % setup.zones.max(1);
+        // Where the volume is, if that matters: no other would help.
+        let zone = self.volumes.zone().unwrap_or(key.0 - 1) % setup.zones.max(1);
         self.nodes.insert(key, NodeRecord::new(key, pool, zone, room));
         key
     }
@@ -260,7 +265,7 @@ impl ClusterModel {
     fn not_tolerated(&mut self, turn: &mut Turn<'_>, key: NodeKey) {
         let Some(node) = self.nodes.get(&key) else { return };
         for pod in node.pods.clone() {
-            if self.pods.get(&pod).is_some_and(|pod| pod.is_active()) {
+            if self.pods.get(&pod).is_some_and(PodRecord::is_active) {
                 self.delete_pod(turn, pod, Disruption::NodeLost, None);
             }
         }
@@ -289,16 +294,21 @@ impl ClusterModel {
     /// Pods whose Node object is gone have failed, it is said, and go, whatever their containers do.
     fn collect_orphans(&mut self, turn: &mut Turn<'_>, key: NodeKey) {
         let Some(node) = self.nodes.get(&key).filter(|node| !node.is_registered) else { return };
-        for pod_key in node.pods.clone() {
-            let Some(pod) = self.pods.get_mut(&pod_key).filter(|pod| pod.is_stored) else { continue };
-            if !pod.phase.is_over() {
-                pod.view.disruption = Some(Disruption::NodeLost);
-                self.set_phase(turn, pod_key, Phase::Failed);
-                self.write_pod(turn, pod_key, false);
-            }
-            self.delete_pod(turn, pod_key, Disruption::NodeLost, Some(0));
+        for pod in node.pods.clone() {
+            self.collect_orphan(turn, pod);
         }
         self.forget_node(key);
+    }
+
+    /// A pod's Node object is gone.
+    pub(super) fn collect_orphan(&mut self, turn: &mut Turn<'_>, key: PodKey) {
+        let Some(pod) = self.pods.get_mut(&key).filter(|pod| pod.is_stored) else { return };
+        if !pod.phase.is_over() {
+            pod.view.disruption = Some(Disruption::NodeLost);
+            self.set_phase(turn, key, Phase::Failed);
+            self.write_pod(turn, key, false);
+        }
+        self.delete_pod(turn, key, Disruption::NodeLost, Some(0));
     }
 
     /// A machine is switched off, with all that runs on it.
@@ -307,9 +317,9 @@ impl ClusterModel {
         node.is_on = false;
         node.drain.clear();
         node.flap.clear();
-        let (is_leaving, pool) = (node.is_leaving, node.pool);
-        if is_leaving {
-            // Whoever takes it away deletes the Node object at once.
+        let (is_silent, pool) = (!node.is_ready, node.pool);
+        if node.is_leaving || is_silent {
+            // Whoever takes it away deletes the Node object at once; of a silent node its provider is asked.
             let at = turn.now + CLOUD_DELETES_MS;
             node.unregister.set_by(turn, at, Internal::Node(key, NodeTimer::Unregister));
         }

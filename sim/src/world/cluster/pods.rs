@@ -286,6 +286,9 @@ impl ClusterModel {
         let job = pod.job;
         match self.jobs.get(&job) {
             Some(job) if job.view.is_deleting => self.delete_pod(turn, key, Disruption::Deleted, None),
+            Some(_) if pod.node.is_some_and(|node| !self.nodes.contains_key(&node)) => {
+                self.collect_orphan(turn, key);
+            }
             Some(_) if pod.view.is_deleting && pod.node.is_none() => {
                 self.set_phase(turn, key, Phase::Failed);
                 self.write_pod(turn, key, false);

@@ -16,7 +16,7 @@ use super::{
     fault::WatchAim,
     job_controller::JobRecord,
     nodes::NodeRecord,
-    pods::{Local, PodRecord, Stage},
+    pods::{PodRecord, Stage},
     quantity::Room,
     turn::{Timer, Turn},
     weather::{Spells, Weather},
@@ -235,9 +235,20 @@ impl ClusterModel {
         self.take_up_again(turn);
     }
 
-    /// A pod is stored as it was. What its kubelet knows of it stays, if it knows anything.
-    fn restore_pod(&mut self, turn: &mut Turn<'_>, key: PodKey, old: PodRecord) {
-        let local = self.pods.get(&key).map_or_else(Local::default, |pod| pod.local.clone());
+    /// A pod is stored as it was. What its kubelet knows of it stays; one that has forgotten it takes it for a
+    /// new one, and runs it again.
+    fn restore_pod(&mut self, turn: &mut Turn<'_>, old_key: PodKey, old: PodRecord) {
+        let mut key = old_key;
+        let local = self.pods.get(&key).map(|pod| pod.local.clone());
+        if local.is_none() {
+            self.last_pod += 1;
+            key = PodKey(self.last_pod);
+            if let Some(job) = self.jobs.get_mut(&old.job) {
+                job.pods.remove(&old_key);
+                job.pods.insert(key);
+            }
+        }
+        let local = local.unwrap_or_default();
         let mut pod = PodRecord { local, ..old };
         for timer in [&mut pod.hear, &mut pod.kubelet, &mut pod.report, &mut pod.grace, &mut pod.collect] {
             *timer = Timer::default();

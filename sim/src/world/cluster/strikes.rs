@@ -18,7 +18,7 @@ use super::{
     nodes::NodeRecord,
     setup::QuotaSetup,
     turn::Turn,
-    weather::Meant,
+    weather::{Meant, Weather},
 };
 
 impl ClusterModel {
@@ -27,7 +27,7 @@ impl ClusterModel {
         match fault {
             ClusterFault::Heal => self.heal(turn),
             ClusterFault::Api(fault) => self.strike_api(turn, fault),
-            ClusterFault::Watch(fault) => self.strike_watches(turn, fault),
+            ClusterFault::Watch(fault) => self.strike_watches(turn, &fault),
             ClusterFault::Pod(fault) => self.strike_pods(turn, fault),
             ClusterFault::Node(fault) => self.strike_nodes(turn, &fault),
             ClusterFault::Pool(fault) => self.strike_pools(turn, &fault),
@@ -133,8 +133,8 @@ impl ClusterModel {
     }
 
     /// What concerns watches.
-    fn strike_watches(&mut self, turn: &mut Turn<'_>, fault: WatchFault) {
-        match fault {
+    fn strike_watches(&mut self, turn: &mut Turn<'_>, fault: &WatchFault) {
+        match *fault {
             WatchFault::Delay { watch, by_ms, for_ms } => self.slow_watches(turn, watch, by_ms, for_ms),
             WatchFault::Stall { watch, for_ms } => self.stall_watches(turn, watch, for_ms, false, None),
             WatchFault::Coalesce { watch, for_ms } => self.stall_watches(turn, watch, for_ms, true, None),
@@ -155,6 +155,12 @@ impl ClusterModel {
                 self.weather.lags.cast(turn.now + for_ms, (server, by_ms));
             }
             WatchFault::Bookmarks => self.say_bookmarks(turn),
+        }
+    }
+
+    fn on_meant(&mut self, aim: PodAim, cast: impl FnOnce(&mut Weather, Meant)) {
+        if let Some(meant) = self.meant(aim) {
+            cast(&mut self.weather, meant);
         }
     }
 
@@ -179,31 +185,24 @@ impl ClusterModel {
                 ends_ms = Some(for_ms);
             }
             PodFault::Images { pod, how, for_ms } => {
-                if let Some(meant) = self.meant(pod) {
-                    self.weather.images.cast(now + for_ms, (meant, how));
-                }
+                self.on_meant(pod, |weather, meant| weather.images.cast(now + for_ms, (meant, how)));
             }
             PodFault::CreateError { pod, for_ms } => {
-                let meant = self.meant(pod);
-                meant.into_iter().for_each(|meant| self.weather.create_errors.cast(now + for_ms, meant));
+                self.on_meant(pod, |weather, meant| weather.create_errors.cast(now + for_ms, meant));
             }
             PodFault::MountError { pod, for_ms } => {
-                let meant = self.meant(pod);
-                meant.into_iter().for_each(|meant| self.weather.mount_errors.cast(now + for_ms, meant));
+                self.on_meant(pod, |weather, meant| weather.mount_errors.cast(now + for_ms, meant));
             }
             PodFault::QuietStatus { pod, for_ms } => {
-                let meant = self.meant(pod);
-                meant.into_iter().for_each(|meant| self.weather.quiet.cast(now + for_ms, meant));
+                self.on_meant(pod, |weather, meant| weather.quiet.cast(now + for_ms, meant));
                 ends_ms = Some(for_ms);
             }
             PodFault::StuckTerminating { pod, for_ms } => {
-                let meant = self.meant(pod);
-                meant.into_iter().for_each(|meant| self.weather.stuck.cast(now + for_ms, meant));
+                self.on_meant(pod, |weather, meant| weather.stuck.cast(now + for_ms, meant));
                 ends_ms = Some(for_ms);
             }
             PodFault::Unschedulable { pod, for_ms } => {
-                let meant = self.meant(pod);
-                meant.into_iter().for_each(|meant| self.weather.unschedulable.cast(now + for_ms, meant));
+                self.on_meant(pod, |weather, meant| weather.unschedulable.cast(now + for_ms, meant));
                 self.requeue_all(turn);
                 ends_ms = Some(for_ms);
             }

@@ -26,6 +26,7 @@ pub struct Warmth {
 
 /// What a pod's cache volume looks like for one set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the volume")]
 pub struct CacheView {
     /// Its kind.
     pub kind: CacheKind,
@@ -61,9 +62,9 @@ pub enum CacheFill {
 /// A volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Volume {
-    OfPod(PodKey),
-    OfNode(NodeKey),
-    OfAll,
+    Pod(PodKey),
+    Node(NodeKey),
+    All,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +101,11 @@ impl Volumes {
         }
     }
 
+    /// Where a zonal volume is, once that is decided.
+    pub(super) fn zone(&self) -> Option<u32> {
+        self.zone
+    }
+
     /// Whether a pod on this node may have its volume.
     pub(super) fn can_attach(&self, now: Millis, weather: &Weather, node: NodeKey) -> bool {
         self.setup.kind != CacheKind::OneNode
@@ -122,7 +128,7 @@ impl Volumes {
         for key in used {
             self.in_use.remove(&key);
         }
-        let own = (Volume::OfPod(pod), 0)..=(Volume::OfPod(pod), u64::MAX);
+        let own = (Volume::Pod(pod), 0)..=(Volume::Pod(pod), u64::MAX);
         let own: Vec<_> = self.sets.range(own).map(|(key, _)| *key).collect();
         for key in own {
             self.sets.remove(&key);
@@ -131,23 +137,23 @@ impl Volumes {
 
     /// A machine is gone, and what was on its disk.
     pub(super) fn node_off(&mut self, node: NodeKey) {
-        self.sets.retain(|(volume, _), _| *volume != Volume::OfNode(node));
+        self.sets.retain(|(volume, _), _| *volume != Volume::Node(node));
     }
 
     fn volume(&self, pod: PodKey) -> Option<Volume> {
         let node = *self.users.get(&pod)?;
         Some(match self.setup.kind {
-            CacheKind::EmptyDir => Volume::OfPod(pod),
-            CacheKind::Shared | CacheKind::OneNode => Volume::OfAll,
-            CacheKind::HostPath => Volume::OfNode(node),
+            CacheKind::EmptyDir => Volume::Pod(pod),
+            CacheKind::Shared | CacheKind::OneNode => Volume::All,
+            CacheKind::HostPath => Volume::Node(node),
         })
     }
 
     fn users_of(&self, volume: Volume) -> u32 {
         let is_user = |(_, node): &(&PodKey, &NodeKey)| match volume {
-            Volume::OfPod(_) => false,
-            Volume::OfNode(of) => **node == of,
-            Volume::OfAll => true,
+            Volume::Pod(_) => false,
+            Volume::Node(of) => **node == of,
+            Volume::All => true,
         };
         u32::try_from(self.users.iter().filter(is_user).count()).unwrap_or(u32::MAX).max(1)
     }
@@ -206,9 +212,9 @@ impl Volumes {
     /// Volumes are empty again: those of these nodes, and what all share.
     pub(super) fn wipe(&mut self, nodes: &[NodeKey]) {
         let is_meant = |volume: Volume| match volume {
-            Volume::OfPod(_) => false,
-            Volume::OfNode(node) => nodes.contains(&node),
-            Volume::OfAll => true,
+            Volume::Pod(_) => false,
+            Volume::Node(node) => nodes.contains(&node),
+            Volume::All => true,
         };
         self.sets.retain(|(volume, _), _| !is_meant(*volume));
     }

@@ -193,19 +193,16 @@ impl ClusterModel {
         let Some(watch) = self.watches.get_mut(&key) else { return };
         watch.is_stalled = false;
         watch.speak.clear();
-        match watch.ends_with.take() {
-            Some(end) => self.end_watch(turn, key, end),
-            None => {
-                // What it has not told may be forgotten by now.
-                let place = watch.place;
-                let kind = watch.kind;
-                let history = self.api.history(kind);
-                if place < history.end() && history.get(place).is_none() {
-                    self.end_watch(turn, key, WatchEnd::Gone);
-                } else {
-                    self.speak_one(turn, key);
-                }
-            }
+        if let Some(end) = watch.ends_with.take() {
+            return self.end_watch(turn, key, end);
+        }
+        // What it has not told may be forgotten by now.
+        let (place, kind) = (watch.place, watch.kind);
+        let history = self.api.history(kind);
+        if place < history.end() && history.get(place).is_none() {
+            self.end_watch(turn, key, WatchEnd::Gone);
+        } else {
+            self.speak_one(turn, key);
         }
     }
 

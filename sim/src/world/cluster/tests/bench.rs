@@ -43,11 +43,15 @@ pub(super) struct Bench {
     filed: u64,
     ops: u64,
     client: ClientId,
-    /// Processes that run, and those that listen to no SIGTERM.
+    /// Processes that run, and those that ran.
     pub(super) running: BTreeSet<(PodKey, Role)>,
-    pub(super) deaf: bool,
+    ended: BTreeSet<(PodKey, Role)>,
+    /// Whether they listen to no SIGTERM.
+    pub(super) is_deaf: bool,
+    /// How long they run, if they end by themselves.
+    pub(super) lasts_ms: Option<u64>,
     pub(super) text: String,
-    pub(super) is_quiet_about_watches: bool,
+    pub(super) is_silent: bool,
     pub(super) answers: BTreeMap<Op, Answer>,
     pub(super) events: Vec<(Op, WatchEvent)>,
     pub(super) steps: u64,
@@ -92,9 +96,11 @@ impl Bench {
             ops: 0,
             client: crate::world::process::ProcessId(1),
             running: BTreeSet::new(),
-            deaf: false,
+            ended: BTreeSet::new(),
+            is_deaf: false,
+            lasts_ms: None,
             text: String::new(),
-            is_quiet_about_watches: false,
+            is_silent: false,
             answers: BTreeMap::new(),
             events: Vec::new(),
             steps: 0,
@@ -107,6 +113,9 @@ impl Bench {
     }
 
     pub(super) fn say(&mut self, line: &str) {
+        if self.is_silent {
+            return;
+        }
         let _ = writeln!(self.text, "{} {line}", self.now);
     }
 
@@ -132,12 +141,16 @@ impl Bench {
                     job.task.as_str(),
                     job.fence.0
                 ));
+                assert!(!self.ended.contains(&(pod, role)), "{pod} {role:?} ran already");
                 assert!(self.running.insert((pod, role)), "{pod} {role:?} runs already");
+                if let Some(lasts_ms) = self.lasts_ms {
+                    self.push(lasts_ms, Due::Exit(pod, role, 0));
+                }
             }
             Reaction::Terminate { pod, grace_ms } => {
                 self.say(&format!("terminate {pod} within {grace_ms}"));
                 for role in Role::ALL {
-                    if !self.deaf && self.running.contains(&(pod, role)) {
+                    if !self.is_deaf && self.running.contains(&(pod, role)) {
                         self.push(500, Due::Exit(pod, role, 143));
                     }
                 }
@@ -154,7 +167,7 @@ impl Bench {
     }
 
     /// The next thing that is due, if it is due by then.
-    fn step(&mut self, until: Millis) -> bool {
+    pub(super) fn step(&mut self, until: Millis) -> bool {
         let Some((&(at, number), _)) = self.due.first_key_value() else { return false };
         if at > until {
             return false;
@@ -170,9 +183,7 @@ impl Bench {
                 self.answers.insert(op, answer);
             }
             Due::Watched(op, event) => {
-                if !self.is_quiet_about_watches {
-                    self.say(&format!("{op} {}", event_text(&event)));
-                }
+                self.say(&format!("{op} {}", event_text(&event)));
                 self.events.push((op, event));
             }
         }
@@ -181,6 +192,7 @@ impl Bench {
 
     pub(super) fn exit(&mut self, pod: PodKey, role: Role, exit_code: i32) {
         if self.running.remove(&(pod, role)) {
+            self.ended.insert((pod, role));
             self.feel(Stimulus::Exited { pod, role, exit_code, is_oom: false });
         }
     }
