@@ -74,6 +74,8 @@ pub struct ClusterModel {
     volumes: Volumes,
     weather: Weather,
     saved: Option<Box<Saved>>,
+    /// How many containers of each task run.
+    live: BTreeMap<TaskId, u32>,
     /// How many stored pods are not over.
     active_pods: u32,
     numbers: BTreeMap<TaskId, TaskNumber>,
@@ -100,6 +102,7 @@ impl ClusterModel {
             volumes: Volumes::new(&setup.cache),
             weather: Weather::default(),
             saved: None,
+            live: BTreeMap::new(),
             active_pods: 0,
             numbers: BTreeMap::new(),
             made: BTreeMap::new(),

@@ -47,7 +47,8 @@ impl ClusterModel {
     /// A node is empty: it may be taken away after a while.
     pub(super) fn autoscale_when_idle(&mut self, turn: &mut Turn<'_>, key: NodeKey) {
         let Some(node) = self.nodes.get(&key) else { return };
-        if self.size_of(node.pool) > self.setup.pools[node.pool].min {
+        let pool = &self.setup.pools[node.pool];
+        if pool.count.max(pool.max) > pool.min && self.size_of(node.pool) > pool.min {
             let at = turn.now + self.setup.control.idle_ms;
             self.autoscaler.scan.set_by(turn, at, Internal::Autoscale);
         }

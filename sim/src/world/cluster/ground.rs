@@ -65,9 +65,13 @@ impl ClusterModel {
     }
 
     /// How many containers of a task run.
-    pub fn live_of(&self, task: &TaskId) -> usize {
-        let of_task = self.pods.values().filter(|pod| pod.spec.task == *task);
-        of_task.map(|pod| pod.local.running().count()).sum()
+    pub fn live_of(&self, task: &TaskId) -> u32 {
+        self.live.get(task).copied().unwrap_or(0)
+    }
+
+    /// The tasks of which anything runs, and how many containers.
+    pub fn live_tasks(&self) -> &BTreeMap<TaskId, u32> {
+        &self.live
     }
 
     /// How many Jobs calls have made for each task and fence. More than one is a matter of names: the first
@@ -132,6 +136,13 @@ impl ClusterModel {
             if node.indexed.is_some() && !booked.fits(node.whole) {
                 return Some(format!("{} has more booked than it has: {booked:?}", node.name));
             }
+        }
+        let mut live = BTreeMap::new();
+        for container in self.live() {
+            *live.entry(container.task).or_insert(0) += 1;
+        }
+        if live != self.live {
+            return Some(format!("{live:?} run, not {:?}", self.live));
         }
         let lost = self.pods.iter().find(|(_, pod)| pod.is_active() && !self.is_accounted(pod));
         lost.map(|(key, _)| format!("{key} neither waits nor is bound")).or_else(|| self.volume_faults())

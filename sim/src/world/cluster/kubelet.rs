@@ -218,6 +218,7 @@ impl ClusterModel {
         let Some(node_key) = pod.node else { return };
         let Some(node) = self.nodes.get(&node_key) else { return };
         pod.local.stage = Stage::Running;
+        *self.live.entry(pod.spec.task.clone()).or_default() += 2;
         for role in Role::ALL {
             *pod.local.container_mut(role) = Container::Running;
             let (job, node) = ((*pod.spec).clone(), node.name.clone());
@@ -270,6 +271,12 @@ impl ClusterModel {
             return;
         }
         *pod.local.container_mut(role) = end;
+        if let Some(live) = self.live.get_mut(&pod.spec.task) {
+            *live -= 1;
+            if *live == 0 {
+                self.live.remove(&pod.spec.task);
+            }
+        }
         if pod.local.running().next().is_none() {
             pod.local.stage = Stage::Ended;
             pod.grace.clear();

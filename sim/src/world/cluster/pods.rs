@@ -277,36 +277,28 @@ impl ClusterModel {
         self.try_remove_pod(turn, key);
     }
 
-    /// Garbage collection has come to a pod: its Job is gone, or it was deleted before it was scheduled.
+    /// Garbage collection has come to a pod: its Job or its node is gone, or it was deleted before it was
+    /// scheduled.
     pub(super) fn collect_pod(&mut self, turn: &mut Turn<'_>, key: PodKey) {
         let Some(pod) = self.pods.get_mut(&key) else { return };
         if !pod.collect.ring(turn.now) || !pod.is_stored {
             return;
         }
-        let job = pod.job;
-        match self.jobs.get(&job) {
-            Some(job) if job.view.is_deleting => self.delete_pod(turn, key, Disruption::Deleted, None),
-            Some(_) if pod.node.is_some_and(|node| !self.nodes.contains_key(&node)) => {
-                self.collect_orphan(turn, key);
-            }
-            Some(_) if pod.view.is_deleting && pod.node.is_none() => {
-                self.set_phase(turn, key, Phase::Failed);
-                self.write_pod(turn, key, false);
-            }
-            Some(_) => {}
-            None => {
-                // Nobody is left to count it.
-                pod.has_finalizer = false;
-                self.delete_pod(turn, key, Disruption::Deleted, None);
-                self.try_remove_pod(turn, key);
-            }
-        }
-        if self.jobs.get(&job).is_some_and(|job| job.view.is_deleting)
-            && let Some(pod) = self.pods.get_mut(&key)
-        {
+        let is_node_gone = pod.node.is_some_and(|node| !self.nodes.contains_key(&node));
+        let is_unscheduled = pod.view.is_deleting && pod.node.is_none();
+        // Of a Job that goes or is gone nobody counts the pods.
+        let is_counted = self.jobs.get(&pod.job).is_some_and(|job| !job.view.is_deleting);
+        if !is_counted {
             pod.has_finalizer = false;
-            self.try_remove_pod(turn, key);
+            self.delete_pod(turn, key, Disruption::Deleted, None);
+        } else if is_unscheduled {
+            self.set_phase(turn, key, Phase::Failed);
+            self.write_pod(turn, key, false);
         }
+        if is_node_gone {
+            self.collect_orphan(turn, key);
+        }
+        self.try_remove_pod(turn, key);
     }
 
     /// A stored pod is in another phase now.

@@ -52,13 +52,14 @@ pub(super) struct Bench {
     pub(super) lasts_ms: Option<u64>,
     pub(super) text: String,
     pub(super) is_silent: bool,
+    pub(super) is_checked: bool,
     pub(super) answers: BTreeMap<Op, Answer>,
     pub(super) events: Vec<(Op, WatchEvent)>,
     pub(super) steps: u64,
 }
 
 /// A task's place in the workload.
-pub(super) fn number(run: u32) -> TaskNumber {
+pub(super) const fn number(run: u32) -> TaskNumber {
     TaskNumber { run, action: Action::Plan }
 }
 
@@ -101,6 +102,7 @@ impl Bench {
             lasts_ms: None,
             text: String::new(),
             is_silent: false,
+            is_checked: true,
             answers: BTreeMap::new(),
             events: Vec::new(),
             steps: 0,
@@ -122,7 +124,9 @@ impl Bench {
     pub(super) fn feel(&mut self, stimulus: Stimulus) {
         let mut out = Vec::new();
         self.cluster.react(self.now, &self.luck, stimulus, &mut out);
-        if let Some(fault) = self.cluster.faults_in_books() {
+        if self.is_checked
+            && let Some(fault) = self.cluster.faults_in_books()
+        {
             panic!("{}: {fault}\n{}", self.now, self.text);
         }
         for reaction in out {
@@ -218,6 +222,11 @@ impl Bench {
         let client = self.client;
         self.feel(Stimulus::Call { client, op, call });
         op
+    }
+
+    pub(super) fn abandon(&mut self, op: Op) {
+        let client = self.client;
+        self.feel(Stimulus::Abandon { client, op });
     }
 
     /// A Job for the plan of a run, under a fence.

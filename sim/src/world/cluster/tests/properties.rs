@@ -400,7 +400,7 @@ impl Life {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(15_000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn whatever_happens_the_cluster_keeps_its_books_and_comes_to_rest(
@@ -445,22 +445,25 @@ proptest! {
 }
 
 #[test]
-fn debug_one() {
+fn ten_thousand_jobs_at_once_take_a_bounded_number_of_events_each() {
     let mut setup = ClusterSetup::default();
-    setup.pools[0].count = 1;
-    setup.pools[0].min = 1;
-    setup.pools[0].max = 1;
-    setup.pools[0].cpu_m = 1500;
-    setup.pools[0].zones = 2;
-    let mut life = Life::new(&setup, 1283997180959094239);
-    life.bench.is_silent = false;
-    life.act(Act::Fault(ClusterFault::Pool(PoolFault::ScaleDownRace)));
-    life.act(Act::Create(0, 1));
-    life.act(Act::Pass(11381));
-    life.act(Act::Fault(ClusterFault::Heal));
-    life.pass(1_000_000);
-    life.bench.look();
-    println!("{}", life.bench.text);
-    println!("{:#?}", life.bench.cluster.pods);
-    println!("{:?}", life.bench.cluster.nodes);
+    setup.pools[0] =
+        crate::world::cluster::setup::PoolSetup { count: 20, min: 20, max: 200, ..setup.pools[0].clone() };
+    setup.kubelet.pull_cold = Span::Fixed(5_000);
+    let mut bench = Bench::new(&setup);
+    bench.is_silent = true;
+    bench.is_checked = false;
+    bench.lasts_ms = Some(20_000);
+    bench.watch(Kind::Jobs, 1);
+    bench.watch(Kind::Pods, 1);
+    for run in 0..10_000 {
+        bench.create(run);
+        bench.pass(2);
+    }
+    bench.pass(3_600_000);
+    assert_eq!(bench.cluster.ledger().created, 10_000);
+    assert_eq!((bench.cluster.jobs().count(), bench.cluster.pods().count()), (0, 0));
+    assert_eq!(bench.cluster.faults_in_books(), None);
+    let each = bench.steps / 10_000;
+    assert!(each <= 50, "{each} events a Job");
 }
