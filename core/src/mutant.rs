@@ -5,8 +5,9 @@
 //! the compiler leaves nothing of it; with it, one build holds them all, and `plant` chooses for the thread
 //! that calls it. Nothing that ships may be built with the feature.
 //!
-//! Each says what goes wrong and what should catch it: by the name of an invariant in the simulator's
-//! catalogue, or in words where it has none.
+//! Each says what goes wrong and what should catch it, by the name of an invariant in the simulator's
+//! catalogue: I for safety, L for liveness after healing, D for comparing two runs, R for the rules of this
+//! agent. Where the simulator has it under no name it is said in words.
 //!
 //! Not here, because they are no change of a brain: the start's key stored on a disk (the worker's shell and
 //! the simulated process draw it), a Job deleted without propagation policy or UID precondition and
@@ -96,12 +97,12 @@ mutants! {
         /// No lease is renewed while a stage runs. Caught by I4 `REPORT_MATCHES_TRUTH`: unreachable, and
         /// stopped, though Scalr serves.
         RenewalsPauseDuringStage = "renewals-pause-during-stage",
-        /// Every further reason to stop interrupts the tool once more. Caught by the bound of one interrupt a
-        /// tool: it leaves its state behind.
+        /// Every further reason to stop interrupts the tool once more. Caught by R3 `ONE_INTERRUPT`: it
+        /// leaves its state behind.
         SecondInterrupt = "second-interrupt",
-        /// A tool is signaled as a hook is: SIGTERM after its interrupt. Caught by the same bound.
+        /// A tool is signaled as a hook is: SIGTERM after its interrupt. Caught by R3 `ONE_INTERRUPT`.
         TerminateSentToTool = "terminate-sent-to-tool",
-        /// A cancel kills at once. Caught by L7 and the rule that an interrupted tool has its stop timeout.
+        /// A cancel kills at once. Caught by R3 `ONE_INTERRUPT`: a tool is given its time.
         KilledAtOnceOnCancel = "killed-at-once-on-cancel",
         /// A force-cancel stops as gently as a cancel. Caught by I9 `CANCEL_HONOURED`.
         ForceCancelWaits = "force-cancel-waits",
@@ -112,7 +113,7 @@ mutants! {
         DrainNotSent = "drain-not-sent",
         /// Stages that run user code are begun after a stop. Caught by I9 `CANCEL_HONOURED`.
         WorkGoesOnAfterStop = "work-goes-on-after-stop",
-        /// Work may take for ever. Caught by L1: no end within the operation timeout.
+        /// Work may take for ever. Caught by L1 `ALL_TERMINAL`: no end within the operation timeout.
         OperationTimeoutIgnored = "operation-timeout-ignored",
         /// A stage that ran user code is begun again when its end says `Unreachable`. Caught by I2
         /// `AT_MOST_ONCE_AFTER_START`, where a shell says so of such a stage.
@@ -120,7 +121,8 @@ mutants! {
         /// A failed init is begun again, as if it were ours. Caught by I2 `AT_MOST_ONCE_AFTER_START`: user
         /// code of a stage begins twice.
         FailedInitRepeated = "failed-init-repeated",
-        /// Nobody hears that the runner is gone. Caught by L1: the end of what ran in it is waited for.
+        /// Nobody hears that the runner is gone. Caught by L1 `ALL_TERMINAL`: the end of what ran in it is
+        /// waited for.
         RunnerGoneIgnored = "runner-gone-ignored",
         /// A state that the tool could not push is not uploaded. Caught by I4 `REPORT_MATCHES_TRUTH`: what
         /// the apply did is known to nobody.
@@ -131,16 +133,16 @@ mutants! {
         /// `REPORT_MATCHES_TRUTH`.
         CanceledDespiteSuccess = "canceled-despite-success",
         /// An unanswered append counts as delivered, and what the server says it has is not believed where it
-        /// is less. Caught by the rule that the log is a gapless prefix, whole at the end.
+        /// is less. Caught by R2 `LOG_GAPLESS_PREFIX`: the log is whole at the end.
         LogOffsetNotResynced = "log-offset-not-resynced",
         /// The next append does not wait for the answer to the last. Caught by I13 `BOUNDED_API`: two appends
         /// in flight.
         TwoAppendsInFlight = "two-appends-in-flight",
-        /// The outcome says that the console is as long as what the server has already. Caught by the rule
-        /// that the log is whole at the end.
+        /// The outcome says that the console is as long as what the server has already. Caught by R2
+        /// `LOG_GAPLESS_PREFIX`: the log is whole at the end.
         LogCutAtFinish = "log-cut-at-finish",
-        /// The outcome is sent without waiting for the log. Caught by I13 `BOUNDED_API`, and by the log's end
-        /// missing where the worker then dies.
+        /// The outcome is sent without waiting for the log. Caught by I13 `BOUNDED_API`, and by R2
+        /// `LOG_GAPLESS_PREFIX` where the worker then dies.
         FinishBeforeLog = "finish-before-log",
         /// An unanswered finish is not repeated. Caught by I3 `NO_TASK_LOST`.
         FinishNotRetried = "finish-not-retried",
@@ -150,15 +152,15 @@ mutants! {
     }
     Controller {
         /// The name of a Job has a random end, another one for each attempt. Caught by I5 `CAP_RESPECTED`:
-        /// two Jobs under one fence.
+        /// two Jobs for one grant.
         JobNameRandom = "job-name-random",
         /// An unanswered create is repeated under another name. Caught by I5 `CAP_RESPECTED`, likewise.
         UnansweredCreateRenamed = "unanswered-create-renamed",
         /// An unanswered create counts as one that made nothing. Caught by I5 `CAP_RESPECTED` and I13
         /// `BOUNDED_API`.
         UnansweredCreateForgotten = "unanswered-create-forgotten",
-        /// Whatever has the Job's name is taken for the task's Job, at work. Caught by L1 and I17
-        /// `EXPLAINED`: the task is held for ever.
+        /// Whatever has the Job's name is taken for the task's Job, at work. Caught by L1 `ALL_TERMINAL` and
+        /// I17 `EXPLAINED`: the task is held for ever.
         NameTakenBelieved = "name-taken-believed",
         /// A refused create is repeated at the next plan. Caught by I13 `BOUNDED_API`.
         RefusedCreateRepeatedAtOnce = "refused-create-repeated-at-once",
@@ -188,44 +190,40 @@ mutants! {
         /// Heartbeats leave out what was launched. Caught by I13 `BOUNDED_API`: leases of pending pods lapse,
         /// and each task is granted and launched again.
         LaunchLeaseNotRenewed = "launch-lease-not-renewed",
-        /// A verdict counts for the newest fence of its task. Caught by the rule that no Job is deleted whose
-        /// door is open.
+        /// A verdict counts for the newest fence of its task. Caught by R1 `DOOR_BEFORE_DELETE`.
         VerdictFenceUnchecked = "verdict-fence-unchecked",
-        /// A door that was answered `already-started` counts as shut. Caught by the rule that no Job of a
-        /// started task is deleted.
+        /// A door that was answered `already-started` counts as shut. Caught by R1 `DOOR_BEFORE_DELETE`.
         StartedDoorReadAsShut = "started-door-read-as-shut",
-        /// The verdict `ended` is read as `dead`. Caught by the same rule: the worker may still be
+        /// The verdict `ended` is read as `dead`. Caught by R1 `DOOR_BEFORE_DELETE`: the worker may still be
         /// delivering.
         EndedReadAsDead = "ended-read-as-dead",
-        /// The verdict `claimed` is read as `dead`. Caught by the same rule: the claim is about to be
-        /// confirmed.
+        /// The verdict `claimed` is read as `dead`. Caught by R1 `DOOR_BEFORE_DELETE`: the claim is about to
+        /// be confirmed.
         ClaimedJobDeleted = "claimed-job-deleted",
         /// The verdict `held-by-other` is read as `stale`. Caught by I8 `NO_FOREIGN_TOUCH`.
         OthersJobDeleted = "others-job-deleted",
-        /// A task whose Job is gone may be launched again under its fence: it never ran, did it? Caught by
-        /// I13 `BOUNDED_API`: two Jobs under one fence, one after the other.
+        /// A task whose Job is gone may be launched again under its fence: it never ran, did it? Caught by I5
+        /// `CAP_RESPECTED`: two Jobs for one grant.
         TtlDeletionReadAsNeverRan = "ttl-deletion-read-as-never-ran",
-        /// The Job is deleted while its door is being shut. Caught by the rule that no Job is deleted whose
-        /// door is open.
+        /// The Job is deleted while its door is being shut. Caught by R1 `DOOR_BEFORE_DELETE`.
         DeleteBeforeRelease = "delete-before-release",
         /// What is deleted is the task's newest Job, whatever its UID. Caught by I7 `UID_SAFETY`.
         DeleteWithoutUid = "delete-without-uid",
-        /// A release or launch failure that is repeated names the newest fence. Caught by I7: it shuts the
-        /// door of another grant, and a task is relaunched that was on its way.
+        /// A release or launch failure that is repeated names the newest fence. Caught by I7 `UID_SAFETY`: it
+        /// shuts the door of another grant, and a task is relaunched that was on its way.
         DoorRetriedUnderNewestFence = "door-retried-under-newest-fence",
         /// Tasks wait, and nobody says why. Caught by I17 `EXPLAINED`.
         HoldWithoutReason = "hold-without-reason",
         /// 429 and Jobs without pods don't slow creations down. Caught by I13 `BOUNDED_API`.
         WindowNeverShrinks = "window-never-shrinks",
-        /// A launch may take for ever. Caught by L1.
+        /// A launch may take for ever. Caught by L1 `ALL_TERMINAL`.
         StartupDeadlineNeverFires = "startup-deadline-never-fires",
         /// The time to start counts while a node is coming. Caught by D3: a slow scale-up ends in launch
         /// failures.
         StartupDeadlineNotPaused = "startup-deadline-not-paused",
-        /// Pods that are gone count as seen to end. Caught by the rule that nothing shortens `lost` while a
-        /// container of the task runs.
+        /// Pods that are gone count as seen to end. Caught by R4 `NO_SHORTENED_LOST`.
         MissingPodReadAsProof = "missing-pod-read-as-proof",
-        /// A worker that has ended is proof for its runner too. Caught by the same rule.
+        /// A worker that has ended is proof for its runner too. Caught by R4 `NO_SHORTENED_LOST`.
         OneContainerReadAsProof = "one-container-read-as-proof",
         /// A stop neither releases what did not start nor says goodbye. Caught by I16 `WORK_CONSERVING`:
         /// tasks wait for their leases to lapse while others have room.
@@ -237,10 +235,11 @@ mutants! {
         /// Acquires while Jobs of an earlier process are still being asked about. Caught by L6 and the rule
         /// that nothing is acquired before the first heartbeat is answered.
         AcquiresBeforeFirstHeartbeat = "acquires-before-first-heartbeat",
-        /// What is only to be held is asked for as if there were a slot for it. Caught by the rule that no
-        /// task changes hands twice for rebalance without a launch in between.
+        /// What is only to be held is asked for as if there were a slot for it. Caught by R5
+        /// `REBALANCE_LAUNCHES`.
         LookAheadCountedAsWanted = "look-ahead-counted-as-wanted",
-        /// When another has room, tasks are given back that were launched here. Caught by the same rule.
+        /// When another has room, tasks are given back that were launched here. Caught by R5
+        /// `REBALANCE_LAUNCHES`.
         LaunchedTaskRebalanced = "launched-task-rebalanced",
         /// A session that has ended is not begun again. Caught by L2 `ESR`.
         SessionNotRenewed = "session-not-renewed",

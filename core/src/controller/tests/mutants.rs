@@ -10,7 +10,7 @@ use super::story::*;
 use crate::{
     cluster::{ClusterError, Container, JobEnd, Kind, TroubleKind, WatchEnd, WatchEvent},
     controller::{
-        Controller, ControllerOptions,
+        ControllerOptions,
         effect::Effect,
         input::{Answer, Input},
     },
@@ -33,8 +33,7 @@ impl Score {
     #[track_caller]
     fn play(&mut self, mutant: Mutant, story: &Story) {
         self.played.push(mutant);
-        let mut sound = Controller::new(story.options.clone());
-        let mut wrong = sound.clone();
+        let (mut sound, mut wrong) = (story.first.clone(), story.first.clone());
         for (now, what, input) in &story.script {
             let (mut right, mut other) = (Vec::new(), Vec::new());
             sound.step(*now, input.clone(), &mut right);

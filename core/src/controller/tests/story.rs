@@ -189,7 +189,6 @@ const NOISE: [&str; 5] = ["messages", "events", "heartbeat", "acquire", "abandon
 /// The script.
 pub(super) struct Story {
     pub(super) brain: Controller,
-    pub(super) options: ControllerOptions,
     pub(super) now: Millis,
     wake_at: Option<Millis>,
     /// Every call so far.
@@ -198,22 +197,28 @@ pub(super) struct Story {
     /// Answers what only keeps things going by itself, and leaves it out.
     pub(super) is_quiet: bool,
     pub(super) verdicts: Vec<(TaskAt, Verdict)>,
-    /// All that has happened, in order.
+    /// The brain before anything happened, and all that has, in order.
+    #[cfg(feature = "mutants")]
+    pub(super) first: Controller,
+    #[cfg(feature = "mutants")]
     pub(super) script: Vec<(Millis, String, Input)>,
 }
 
 impl Story {
     /// Nothing has happened yet.
     pub(super) fn new(options: ControllerOptions) -> Self {
+        let brain = Controller::new(options);
         Self {
-            brain: Controller::new(options.clone()),
-            options,
+            #[cfg(feature = "mutants")]
+            first: brain.clone(),
+            brain,
             now: Millis(1_000),
             wake_at: None,
             calls: Vec::new(),
             text: String::new(),
             is_quiet: false,
             verdicts: Vec::new(),
+            #[cfg(feature = "mutants")]
             script: Vec::new(),
         }
     }
@@ -248,6 +253,7 @@ impl Story {
 
     /// Something happens, and what is done about it is written down.
     pub(super) fn input(&mut self, what: &str, input: Input) {
+        #[cfg(feature = "mutants")]
         self.script.push((self.now, what.to_owned(), input.clone()));
         let mut out = Vec::new();
         self.brain.step(self.now, input, &mut out);

@@ -70,6 +70,7 @@ pub(super) struct Story {
     calls: Vec<(Op, TaskCall)>,
     pub(super) is_over: bool,
     /// All that has happened, in order.
+    #[cfg(feature = "mutants")]
     pub(super) script: Vec<(Millis, TaskInput)>,
 }
 
@@ -90,6 +91,7 @@ impl Story {
             stage: None,
             calls: Vec::new(),
             is_over: false,
+            #[cfg(feature = "mutants")]
             script: Vec::new(),
         }
     }
@@ -146,6 +148,7 @@ impl Story {
         if let TaskInput::StageEnded { op, .. } = &input {
             self.stage = self.stage.filter(|(named, _)| named != op);
         }
+        #[cfg(feature = "mutants")]
         self.script.push((self.now, input.clone()));
         let mut out = Vec::new();
         let before = self.supervisor.clone();
