@@ -62,12 +62,22 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn controller_options(args: &ControllerArgs, instance: InstanceId) -> anyhow::Result<ControllerOptions> {
-    if scheduler::by_name(&args.scheduler).is_none() {
+    let Some(policy) = scheduler::by_name(&args.scheduler) else {
         let names: Vec<_> = scheduler::names().collect();
         let line = format!(
             "`{}` is no scheduler; SCALR_AGENT_SCHEDULER may be {}",
             args.scheduler,
             names.join(", ")
+        );
+        return Err(BadOption(line).into());
+    };
+    if let Some(option) =
+        args.scheduler_options.iter().find(|option| !policy.options().contains(&&*option.name))
+    {
+        let known = if policy.options().is_empty() { "none".to_owned() } else { policy.options().join(", ") };
+        let line = format!(
+            "`{}` is no option of the scheduler `{}`, which has {known}; check SCALR_AGENT_SCHEDULER_OPTIONS",
+            option.name, args.scheduler
         );
         return Err(BadOption(line).into());
     }

@@ -160,7 +160,7 @@ pub struct ControllerArgs {
     /// How long a finished Job of the local driver stays to be looked at
     #[arg(long, env = "SCALR_AGENT_JOB_TTL", default_value = "60", value_parser = seconds)]
     pub job_ttl: Seconds,
-    /// Take no work, and launch nothing of what is held
+    /// Launch nothing; hold what comes
     #[arg(long, env = "SCALR_AGENT_PAUSED", value_parser = BoolishValueParser::new(), default_value = "false",
           default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub paused: bool,

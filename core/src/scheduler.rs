@@ -25,6 +25,9 @@ pub trait Scheduler: Sync {
     /// The name by which options choose it.
     fn name(&self) -> &'static str;
 
+    /// The options that it reads. Whoever reads the process's options refuses all others.
+    fn options(&self) -> &'static [&'static str];
+
     /// Plans from what is known now. Every queued task of the view stands in the plan exactly once, either
     /// launched or held with a reason; no more are launched than `view.capacity.free`.
     fn plan(&self, view: &View<'_>, memory: &mut Memory) -> Plan;

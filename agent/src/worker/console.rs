@@ -19,12 +19,20 @@ pub struct Console {
     spool: Spool,
     /// Masked bytes that found no room yet: at most one frame's.
     waiting: Vec<u8>,
+    /// How often on end the disk would not take them.
+    n_failed: u32,
 }
+
+/// How often a write that failed is repeated before its bytes are left out, once a [`RETRY_MS`] each: a disk
+/// that somebody is making room on gets half a minute, and no tool is held up for longer.
+const RETRIES_MAX: u32 = 30;
+/// How long to wait before a console that [`is_full`](Console::is_full) is tried again.
+pub const RETRY_MS: u64 = 1_000;
 
 impl Console {
     /// Starts an empty console whose spool is at `path`.
     pub fn create(path: &Path, masker: Masker) -> io::Result<Self> {
-        Ok(Self { masker, spool: Spool::create(path)?, waiting: Vec::new() })
+        Ok(Self { masker, spool: Spool::create(path)?, waiting: Vec::new(), n_failed: 0 })
     }
 
     /// Masks other secrets from here on.
@@ -50,6 +58,13 @@ impl Console {
     /// A command has ended: what was held back in case it became a secret can't become one any more.
     pub fn end_of_output(&mut self) -> io::Result<()> {
         self.masker.flush(&mut self.waiting);
+        self.settle()?;
+        // What comes next is not part of what was dropped.
+        if self.is_full() { Ok(()) } else { self.spool.close() }
+    }
+
+    /// Tries again what found no room.
+    pub fn retry(&mut self) -> io::Result<()> {
         self.settle()
     }
 
@@ -68,11 +83,6 @@ impl Console {
     /// Whether bytes wait for room.
     pub fn is_full(&self) -> bool {
         !self.waiting.is_empty()
-    }
-
-    /// Marks what was dropped, if anything was.
-    pub fn close_gap(&mut self) -> io::Result<()> {
-        self.spool.close()
     }
 
     /// Its length, as spooled.
@@ -94,10 +104,75 @@ impl Console {
     }
 
     fn settle(&mut self) -> io::Result<()> {
-        if !self.waiting.is_empty() {
-            let taken = self.spool.append(&self.waiting)?;
-            self.waiting.drain(..taken);
+        if self.waiting.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        match self.spool.append(&self.waiting) {
+            Ok(taken) => {
+                self.n_failed = 0;
+                self.waiting.drain(..taken);
+                Ok(())
+            }
+            Err(error) => {
+                self.n_failed += 1;
+                if self.n_failed > RETRIES_MAX {
+                    self.spool.skip(self.waiting.len());
+                    self.waiting.clear();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn console(path: &Path) -> Console {
+        let nothing: [&str; 0] = [];
+        Console::create(path, Masker::new(nothing).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_holds_a_tool_up_only_for_so_long() {
+        // Linux's own disk that is always full.
+        let mut console = console_on_full_disk();
+        assert!(console.write(b"lost").is_err());
+        assert!(console.is_full());
+        for _ in 0..RETRIES_MAX {
+            assert!(console.retry().is_err());
+        }
+        assert!(!console.is_full(), "the bytes are given up");
+        assert_eq!(console.bytes(), 0);
+    }
+
+    #[test]
+    fn once_a_stop_has_begun_a_full_disk_holds_nobody_up() {
+        let mut console = console_on_full_disk();
+        assert!(console.write(b"lost").is_err());
+        console.drop_from_now().unwrap();
+        assert!(!console.is_full());
+        console.write(b"and this").unwrap();
+        assert!(!console.is_full());
+    }
+
+    fn console_on_full_disk() -> Console {
+        let nothing: [&str; 0] = [];
+        let file = std::fs::File::options().read(true).write(true).open("/dev/full").unwrap();
+        let masker = Masker::new(nothing).unwrap();
+        Console { masker, spool: Spool::over(file), waiting: Vec::new(), n_failed: 0 }
+    }
+
+    #[test]
+    fn what_was_dropped_has_a_line_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("console");
+        let mut console = console(&path);
+        console.write(b"before\n").unwrap();
+        console.spool.skip(5);
+        console.print("after").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "before\n\n[5 bytes of output were dropped here]\nafter\n");
     }
 }

@@ -161,6 +161,9 @@ where
                     return;
                 }
             }
+            // Without a workbench there are no hands: to the brain that is a runner that is gone.
+            let detail = "the workbench has failed".to_owned();
+            let _done = from_work.send(Mail::Report(Report::RunnerGone { detail })).await;
         }),
         tokio::spawn(async move {
             while let Some(grace_ms) = stops.recv().await {
@@ -248,7 +251,7 @@ where
     }
 
     async fn order(&self, order: Order) {
-        // A workbench that is gone has said so: `RunnerGone`.
+        // That a workbench is gone is said where its reports end.
         let _gone = self.work.send(order).await;
     }
 

@@ -70,16 +70,21 @@ impl Spool {
     /// Starts one with another bound, in bytes.
     pub fn with_bound(path: &Path, bytes_max: u64) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Self {
+        Ok(Self { bytes_max, ..Self::over(file) })
+    }
+
+    /// Starts one in an empty file.
+    pub(super) fn over(file: File) -> Self {
+        Self {
             reader: SpoolReader { file: Arc::new(file) },
             bytes: 0,
             acknowledged: 0,
-            bytes_max,
+            bytes_max: SPOOL_BYTES_MAX,
             sha256: Sha256::new(),
             dropping: false,
             gap: 0,
             dropped_bytes: 0,
-        })
+        }
     }
 
     /// Appends what there is room for and says how many bytes that was: fewer than given means full. The
@@ -87,22 +92,28 @@ impl Spool {
     /// [`Spool::drop_from_now`] it always takes all.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.dropping {
+            if self.gap > 0 {
+                self.close_gap()?;
+            }
             let fitting = usize::try_from(self.room()).unwrap_or(usize::MAX).min(bytes.len());
             self.write(&bytes[..fitting])?;
             return Ok(fitting);
         }
-        if self.gap > 0 && self.room() >= RESUME_BYTES.min(self.bytes_max / 2) {
-            self.close_gap()?;
-        }
-        let fitting = match self.gap {
-            0 => usize::try_from(self.room()).unwrap_or(usize::MAX).min(bytes.len()),
-            _open => 0,
-        };
-        self.write(&bytes[..fitting])?;
-        let dropped = u64::try_from(bytes.len() - fitting).unwrap_or(u64::MAX);
-        self.gap += dropped;
-        self.dropped_bytes += dropped;
+        // A disk that takes nothing is no reason to stop a tool that has to end: what it says is dropped too.
+        let is_open =
+            self.gap > 0 && (self.room() < RESUME_BYTES.min(self.bytes_max / 2) || self.close_gap().is_err());
+        let room = if is_open { 0 } else { usize::try_from(self.room()).unwrap_or(usize::MAX) };
+        let fitting = room.min(bytes.len());
+        let written = if self.write(&bytes[..fitting]).is_ok() { fitting } else { 0 };
+        self.skip(bytes.len() - written);
         Ok(bytes.len())
+    }
+
+    /// Leaves out so many bytes, for which a line will stand.
+    pub fn skip(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.gap += bytes;
+        self.dropped_bytes += bytes;
     }
 
     /// A stop has begun: what finds no room is dropped from now on.

@@ -3,15 +3,10 @@
 //! One task owns all of it and takes one thing at a time: an order, a word of the runner, the end of a
 //! stage of its own. It decides nothing: what stands next is an order.
 
+mod capture;
 mod stage;
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Write},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use scalr_core::{
     op::Op,
@@ -26,21 +21,23 @@ use scalr_protocol::{
     secret::Secret,
     task::{LogDigest, Started, TaskErrorCode},
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use url::Url;
 
-use self::stage::{Found, Prepared, StageDone};
+use self::{
+    capture::Capture,
+    stage::{Found, Prepared, StageDone},
+};
 use super::{
     beneath::{Folder, Kind},
     commands::{Commands, ERRORED_STATE, WorkingDirectory},
-    console::Console,
+    console::{Console, RETRY_MS},
     masking::Masker,
     paths::RunPaths,
     runner_link::{
         Command, CommandKind, Ended, Exited, LinkError, RunnerEvent, RunnerEvents, RunnerLink, Signal,
     },
     shell::{Order, Report},
-    uploads::bytes_max,
     variables::Variables,
 };
 use crate::scalr::connect::Client;
@@ -137,14 +134,10 @@ struct Running {
     rest: Vec<stage::Planned>,
 }
 
-/// Output that is for a program and not for the console.
-struct Capture {
-    file: File,
-    bytes_left: u64,
-}
-
 /// One thing that the workbench takes up.
 enum Turn {
+    /// Nothing came, and the console is still full.
+    Retry,
     Order(Option<Order>),
     Runner(RunnerEvent),
     Ended(Op, Box<StageDone>),
@@ -164,7 +157,13 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
                 Some(events)
             }
             Err(error) => {
-                self.report(Report::RunnerGone { detail: error.to_string() }).await;
+                let detail = match error {
+                    LinkError::Gone(gone) => gone.to_string(),
+                    error @ (LinkError::NoRunner { .. } | LinkError::Busy | LinkError::DoesNotFit(_)) => {
+                        error.to_string()
+                    }
+                };
+                self.report(Report::RunnerGone { detail }).await;
                 None
             }
         };
@@ -174,10 +173,12 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
                 order = orders.recv() => Turn::Order(order),
                 Some((op, done)) = ends.recv() => Turn::Ended(op, done),
                 event = listen(&mut events), if !self.console.is_full() => Turn::Runner(event),
+                () = sleep(Duration::from_millis(RETRY_MS)), if self.console.is_full() => Turn::Retry,
             };
             match turn {
                 Turn::Order(Some(Order::Dismiss) | None) => break,
                 Turn::Order(Some(order)) => self.obey(order).await,
+                Turn::Retry => self.spool(Console::retry).await,
                 Turn::Ended(op, done) => self.own_stage_ended(op, *done).await,
                 Turn::Runner(event) => {
                     if matches!(event, RunnerEvent::Gone(_)) {
@@ -226,8 +227,8 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
     async fn spool(&mut self, change: impl FnOnce(&mut Console) -> io::Result<()>) {
         let before = self.console.bytes();
         if let Err(error) = change(&mut self.console) {
-            // What can't be spooled is lost to the log, not to the run; the operator is told.
-            tracing::error!(%error, "failed to spool the console");
+            // It is tried again; what can't be spooled for long is lost to the log, not to the run.
+            tracing::warn!(%error, "failed to spool the console");
         }
         if self.console.bytes() != before {
             let log = LogDigest { bytes: self.console.bytes(), sha256: self.console.sha256() };
@@ -340,7 +341,7 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
             return;
         };
         let stage::Planned { command, before, captured, says_changes_by_2 } = planned;
-        let capture = match captured.map(|path| create(&path)).transpose() {
+        let capture = match captured.map(|path| Capture::create(&path)).transpose() {
             Ok(capture) => capture,
             Err(error) => {
                 let message = format!("failed to keep what the tool says: {error}");
@@ -391,7 +392,7 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
                 self.spool(Console::end_of_output).await;
                 self.report(Report::RunnerGone { detail: gone.to_string() }).await;
                 if matches!(&self.active, Some(Active { kind: ActiveKind::Command(_), .. })) {
-                    self.end(failed(TaskErrorCode::RunnerLost, &format!("the runner is gone: {gone}"))).await;
+                    self.end(failed(TaskErrorCode::RunnerLost, &gone.to_string())).await;
                 }
             }
         }
@@ -404,13 +405,9 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
             self.spool(|console| console.write(bytes)).await;
             return;
         };
-        let taken = bytes.len().min(usize::try_from(capture.bytes_left).unwrap_or(usize::MAX));
-        capture.bytes_left -= taken as u64;
-        let (now, _over) = bytes.split_at(taken);
-        if let Err(error) = capture.file.write_all(now) {
+        if let Err(error) = capture.write(bytes) {
             // What is missing at its end will not be readable: the stage fails then.
             tracing::error!(%error, "failed to keep what the tool says");
-            capture.bytes_left = 0;
         }
     }
 
@@ -487,11 +484,6 @@ async fn listen(events: &mut Option<RunnerEvents>) -> RunnerEvent {
         Some(events) => events.next().await,
         None => std::future::pending().await,
     }
-}
-
-fn create(path: &std::path::Path) -> io::Result<Capture> {
-    let bytes_left = bytes_max(scalr_protocol::blob::BlobKind::PlanJson);
-    Ok(Capture { file: File::create(path)?, bytes_left })
 }
 
 fn failed(code: TaskErrorCode, message: &str) -> StageEnd {

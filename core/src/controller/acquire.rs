@@ -22,7 +22,8 @@ use crate::{
 
 impl Controller {
     /// Asks for tasks unless there is a reason not to: none before the first heartbeat is answered, none
-    /// while paused or stopping, and none beyond the look-ahead.
+    /// while stopping, and none beyond the look-ahead. While paused tasks are only held, so that each can be
+    /// told why it waits; an agent with a free slot gets them by rebalance.
     pub(super) fn acquire_if_room(&mut self, turn: &mut Turn<'_>) {
         if self.timers.at(&Timer::Acquire).is_none() {
             self.acquire(turn);
@@ -32,8 +33,7 @@ impl Controller {
     pub(super) fn acquire(&mut self, turn: &mut Turn<'_>) {
         let is_wanted = (self.session.is_ready || planted(Mutant::AcquiresBeforeFirstHeartbeat))
             && self.session.acquire.is_none()
-            && (self.drain.is_none() || planted(Mutant::AcquiresWhileDraining))
-            && !self.planning.is_paused;
+            && (self.drain.is_none() || planted(Mutant::AcquiresWhileDraining));
         let Some(registration) = self.session.registration() else { return };
         if !is_wanted {
             return;

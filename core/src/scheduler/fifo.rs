@@ -13,6 +13,10 @@ impl Scheduler for Fifo {
         "fifo"
     }
 
+    fn options(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn plan(&self, view: &View<'_>, _memory: &mut Memory) -> Plan {
         let mut ordered: Vec<&Queued<'_>> = view.queue.iter().collect();
         // Stable, so that equals stay in the order of their grants.

@@ -392,10 +392,15 @@ impl Prepared {
 }
 
 fn operation(stage: Stage, action: Action) -> Operation {
-    match (stage, action) {
-        (Stage::Init | Stage::Hooks(HookPhase::PreInit), _) => Operation::Init,
-        (_, Action::Apply) => Operation::Apply,
-        _ => Operation::Plan,
+    if matches!(stage, Stage::Init | Stage::Hooks(HookPhase::PreInit)) {
+        return Operation::Init;
+    }
+    match action {
+        Action::Apply => Operation::Apply,
+        // The others are refused before a stage begins; what a plan may do is the least that there is.
+        Action::Plan | Action::PolicyCheck | Action::CostEstimate | Action::Checkov | Action::Unknown => {
+            Operation::Plan
+        }
     }
 }
 
