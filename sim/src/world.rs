@@ -26,11 +26,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    hash::Hash,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, hash::Hash, sync::Arc};
 
 use fake_scalr::state::{State, status::RunStatus};
 use scalr_core::{
@@ -390,7 +386,9 @@ impl World {
         }
         let state = self.scalr.state();
         (state.version(), state.wake(), state.next_deadline_ms()).hash(digest);
-        let tasks: BTreeSet<_> = self.truth.tasks().map(|(number, _)| number).collect();
-        (tasks.len(), self.truth.open(), self.truth.running(), self.heap.len()).hash(digest);
+        (self.truth.open(), self.truth.running(), self.pods.len(), self.heap.len()).hash(digest);
+        for (number, task) in self.truth.tasks() {
+            (number, task.end, task.console_bytes, task.code.len(), task.confirms.len()).hash(digest);
+        }
     }
 }

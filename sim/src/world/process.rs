@@ -40,6 +40,9 @@ const BRAIN_SEED: Purpose = Purpose::named("brain seed");
 /// The longest wait between two lives of a controller that ends by itself, as a kubelet's.
 const RESTART_MS_MAX: u64 = 300_000;
 
+/// The grace of a worker that is told to stop by nobody's order but a scenario's: that of the chart.
+const GRACE_MS: u64 = 360_000;
+
 /// A process that lives.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
@@ -383,7 +386,9 @@ impl World {
             }
             Brain::Worker(shell) => {
                 let pod = shell.pod;
-                self.terminate_pod(pod, self.setup.workers.grace_ms.unwrap_or(360_000));
+                let grace_ms = self.setup.workers.grace_ms.unwrap_or(GRACE_MS);
+                self.push(self.now + grace_ms, u64::from(id.0), Event::Reap { process: id, rebirth });
+                self.terminate_pod(pod, grace_ms);
             }
         }
     }

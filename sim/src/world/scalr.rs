@@ -39,6 +39,7 @@ pub(super) struct Server {
     user: Token,
     pool: Token,
     pool_id: PoolTokenId,
+    is_pool_revoked: bool,
     /// For how long it was away in all.
     away_ms: u64,
     /// When it went away, if it is away, and how it meets callers.
@@ -81,6 +82,7 @@ impl Server {
             user: Token::new("user-token"),
             pool: Token::new("pool-token"),
             pool_id: PoolTokenId::new(""),
+            is_pool_revoked: false,
             away_ms: 0,
             down: None,
             downs: 0,
@@ -393,6 +395,9 @@ impl World {
         if let Some(down) = self.scalr.down {
             self.scalr_up(down.number);
         }
+        if self.scalr.is_pool_revoked {
+            self.rotate_pool_token();
+        }
     }
 
     pub(super) fn scalr_slow(&mut self, by_ms: u64, for_ms: u64) {
@@ -408,14 +413,20 @@ impl World {
         let token = self.scalr.pool_id.clone();
         // One that is revoked already stays so.
         let _done = self.apply_as_user(PublicCall::RevokePoolToken { token }, None);
+        self.scalr.is_pool_revoked = true;
         if is_rotated {
-            let text = Token::new(&format!("pool-token-{}", self.scalr.stamps));
-            let command =
-                Command::IssuePoolToken { description: "rotated".to_owned(), text: Some(text.clone()) };
-            if let Ok(Reply::PoolToken { id, .. }) = self.apply(command, None) {
-                self.scalr.pool = text;
-                self.scalr.pool_id = id;
-            }
+            self.rotate_pool_token();
+        }
+    }
+
+    /// Somebody puts a fresh token into the file.
+    fn rotate_pool_token(&mut self) {
+        let text = Token::new(&format!("pool-token-{}", self.scalr.stamps));
+        let command = Command::IssuePoolToken { description: "rotated".to_owned(), text: Some(text.clone()) };
+        if let Ok(Reply::PoolToken { id, .. }) = self.apply(command, None) {
+            self.scalr.pool = text;
+            self.scalr.pool_id = id;
+            self.scalr.is_pool_revoked = false;
         }
     }
 }

@@ -337,6 +337,8 @@ pub struct Truth {
     numbers: BTreeMap<TaskId, TaskNumber>,
     facts: Vec<Fact>,
     fired: Vec<Fired>,
+    /// How many calls of each kind were sent, whatever they were about.
+    calls: BTreeMap<CallKind, u64>,
     /// Commands that run now, in whatever pod.
     running: u32,
     /// Tasks that are queued and not terminal.
@@ -411,9 +413,16 @@ impl Truth {
         self.open += 1;
     }
 
-    pub(super) fn count_call(&mut self, number: TaskNumber, kind: CallKind) {
-        let task = self.task_mut(number);
-        *task.calls.entry(kind).or_default() += 1;
+    /// How many calls of a kind were sent, by anybody about anything.
+    pub fn calls(&self, kind: CallKind) -> u64 {
+        self.calls.get(&kind).copied().unwrap_or(0)
+    }
+
+    pub(super) fn count_call(&mut self, number: Option<TaskNumber>, kind: CallKind) {
+        *self.calls.entry(kind).or_default() += 1;
+        if let Some(number) = number {
+            *self.task_mut(number).calls.entry(kind).or_default() += 1;
+        }
     }
 
     pub(super) fn spooled(&mut self, number: TaskNumber, process: ProcessId, bytes: u64) {

@@ -343,9 +343,7 @@ impl World {
         if let Some(process) = self.processes.get_mut(&id) {
             process.flights.push(Flight { op, kind, task, last_at: Millis(0) });
         }
-        if let Some(task) = task {
-            self.truth.count_call(task, kind);
-        }
+        self.truth.count_call(task, kind);
     }
 
     /// A call is on its way: the place for trouble after it.

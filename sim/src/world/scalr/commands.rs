@@ -60,6 +60,10 @@ impl World {
                     && !self.truth.is_confirmed(number, process)
                 {
                     self.note(number, FactKind::Confirmed { process, fence });
+                    // What it has printed before is of the console too.
+                    let shell = self.processes.get(&process).and_then(|process| process.worker());
+                    let bytes = shell.map_or(0, |shell| shell.spooled);
+                    self.truth.spooled(number, process, bytes);
                 }
             }
             (
