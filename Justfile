@@ -27,7 +27,7 @@ test *filter:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- --deny warnings
-    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --quiet
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --quiet
 
 # Dependencies: bans, licences and sources
 [group('check')]

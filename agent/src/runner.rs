@@ -4,7 +4,7 @@
 //! passes its own environment on, never leaves a process behind, and asks nothing of the image: no user
 //! database, no `/tmp`, no shell.
 //!
-//! [`frame`] is what is said, [`socket`] where; a `session` is one worker's visit, with at most one `process`
+//! [`frame`] is what is said, `socket` where; a `session` is one worker's visit, with at most one `process`
 //! at a time, its `descendants` below it, and an `outbox` that slows it when the worker is slow.
 
 mod descendants;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use proptest::prelude::*;
-
 use super::life::Life;
 use crate::controller::{Controller, effect::ControllerExit, input::Input, timers::Timer};
 
@@ -55,11 +53,11 @@ fn live_through(seed: u64) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn everything_ends_and_nothing_is_left_over(seed: u64) {
+/// The same luck at every run: a change is judged by what it does, not by what was drawn. Other luck is the
+/// simulator's to try, commit by commit.
+#[test]
+fn everything_ends_and_nothing_is_left_over() {
+    for seed in 0..300 {
         live_through(seed);
     }
 }
