@@ -55,7 +55,8 @@ impl Log {
 pub enum Command {
     /// Be a Scalr: serve the agent protocol, the public API and a page.
     Serve(Serve),
-    /// Run a folder: pack it, create a run, show its console, and wait for its end.
+    /// Run a folder: pack it, create a run, show its console, and wait for its end; a plan with changes waits
+    /// for `approve` first, unless --auto-apply is given.
     Submit(Box<Submit>),
     /// List the runs, the newest first.
     Runs(Runs),
@@ -155,7 +156,7 @@ pub struct Submit {
     /// The workspace, made if it is missing; by default the folder's name.
     #[arg(long, short)]
     pub workspace: Option<String>,
-    /// Apply without asking.
+    /// Apply without asking; else a planned run waits for `fake-scalr approve`, and so does this.
     #[arg(long)]
     pub auto_apply: bool,
     /// Destroy what the workspace has.
@@ -253,12 +254,23 @@ pub struct Lock {
     pub reason: Option<String>,
     /// Which workspace, and where.
     #[command(flatten)]
-    pub of: Unlock,
+    pub of: OneWorkspace,
 }
 
 /// Options of `unlock`.
 #[derive(Args, Debug)]
 pub struct Unlock {
+    /// Take the state's lock also from a task that is not over. What it writes from then on may be lost.
+    #[arg(long)]
+    pub force: bool,
+    /// Which workspace, and where.
+    #[command(flatten)]
+    pub of: OneWorkspace,
+}
+
+/// Options of what is done to one workspace.
+#[derive(Args, Debug)]
+pub struct OneWorkspace {
     /// The workspace, by name or id.
     pub workspace: String,
     /// Which server, and as whom.
@@ -296,10 +308,14 @@ fn not_run(error: &clap::Error) -> NotRun {
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return NotRun::Mistake("no command was given; `fake-scalr --help` lists them".to_owned());
     }
+    let no_token = error.kind() == clap::error::ErrorKind::MissingRequiredArgument
+        && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::Strings(missing))
+            if missing.iter().any(|option| option.starts_with("--token ")));
+    let remedy = if no_token { "set SCALR_TOKEN, which `fake-scalr serve` prints; " } else { "" };
     let paragraph = without_secrets(text.split("\n\n").next().unwrap_or_default(), error);
     let what = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let what = what.strip_prefix("error: ").unwrap_or(&what);
-    NotRun::Mistake(format!("{what}; `--help` tells what is possible"))
+    NotRun::Mistake(format!("{what}; {remedy}`--help` tells what is possible"))
 }
 
 /// Options whose values must not be shown, not even when they are wrong.

@@ -8,12 +8,12 @@ use super::{
     say,
 };
 use crate::{
-    client::Client,
-    options::{Lock, Unlock},
+    client::{Client, Method},
+    options::{Lock, OneWorkspace, Unlock},
     resource::Resource,
 };
 
-async fn found(options: &Unlock) -> Result<(Client, Resource), Failure> {
+async fn found(options: &OneWorkspace) -> Result<(Client, Resource), Failure> {
     let client = Client::new(&options.connection.url, options.connection.token.clone())?;
     match workspace(&client, &options.workspace).await? {
         Some(workspace) => Ok((client, workspace)),
@@ -33,11 +33,12 @@ pub(super) async fn lock(options: Lock) -> Result<(), Failure> {
 }
 
 /// Takes both locks away: that of the workspace, which a person set, and that of its state, which a tool set.
+/// The latter stays with whoever may be writing, unless it is forced.
 pub(super) async fn unlock(options: Unlock) -> Result<(), Failure> {
-    let (client, workspace) = found(&options).await?;
+    let (client, workspace) = found(&options.of).await?;
     let name = text(&workspace, "name");
     let is_locked = workspace.attributes["locked"] == true;
-    let holder = workspace.attributes["state-lock"].clone();
+    let has_holder = !workspace.attributes["state-lock"].is_null();
     if is_locked {
         client.act(&format!("workspaces/{}/actions/unlock", workspace.id), &json!({})).await?;
         let because = match text(&workspace, "lock-reason") {
@@ -47,11 +48,16 @@ pub(super) async fn unlock(options: Unlock) -> Result<(), Failure> {
         let (by, since) = (text(&workspace, "locked-by-name"), whole_seconds(text(&workspace, "locked-at")));
         say(&format!("workspace {name} is unlocked; {by} had locked it at {since}{because}\n"));
     }
-    if !holder.is_null() {
-        client.act(&format!("workspaces/{}/actions/force-unlock", workspace.id), &json!({})).await?;
-        say(&format!("the state of workspace {name} is unlocked; {}\n", held(&holder)));
+    let mut had = Value::Null;
+    if has_holder {
+        let path = format!("workspaces/{}/actions/force-unlock", workspace.id);
+        let answer: Value = client.send(Method::POST, &path, &json!({"force": options.force})).await?;
+        had = answer["meta"]["state-lock"].clone();
     }
-    if !is_locked && holder.is_null() {
+    if !had.is_null() {
+        say(&format!("the state of workspace {name} is unlocked; {}\n", held(&had)));
+    }
+    if !is_locked && had.is_null() {
         say(&format!("workspace {name} is not locked, nor is its state\n"));
     }
     Ok(())
@@ -65,10 +71,11 @@ fn held(holder: &Value) -> String {
         run => format!(" for run {run}"),
     };
     format!(
-        "{} held it{run} ({}) since {}, and was last seen at {}",
+        "{} held it{run} ({}) since {}, and was last seen at {}{}",
         of("who"),
         of("operation"),
         whole_seconds(of("locked-at")),
         whole_seconds(of("last-seen-at")),
+        if holder["is-running"] == true { ": taken by force, its run goes on" } else { "" },
     )
 }

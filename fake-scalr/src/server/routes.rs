@@ -128,7 +128,7 @@ pub const ROUTES: &[Route] = routes! {
     "workspace-update" PATCH "/api/iacp/v3/workspaces/{workspace}" User Document("workspaces"), [200, 422], "Change a workspace", Some(|| patch(workspaces::update));
     "workspace-lock" POST "/api/iacp/v3/workspaces/{workspace}/actions/lock" User Json, [200, 409], "Lock a workspace", Some(|| post(workspaces::lock));
     "workspace-unlock" POST "/api/iacp/v3/workspaces/{workspace}/actions/unlock" User Nothing, [200, 409], "Unlock a workspace", Some(|| post(workspaces::unlock));
-    "state-force-unlock" POST "/api/iacp/v3/workspaces/{workspace}/actions/force-unlock" User Nothing, [200], "Take the lock of a state away (not Scalr's)", Some(|| post(workspaces::force_unlock));
+    "state-force-unlock" POST "/api/iacp/v3/workspaces/{workspace}/actions/force-unlock" User Json, [200, 409], "Take the lock of a state away, with `force` also from a task that is not over (not Scalr's)", Some(|| post(workspaces::force_unlock));
     "state-current" GET "/api/iacp/v3/workspaces/{workspace}/current-state-version" User Nothing, [200], "Show the latest state version", Some(|| get(states::current));
     "state-versions" GET "/api/iacp/v3/state-versions" User Nothing, [200], "List state versions", Some(|| get(states::list));
     "state-version" GET "/api/iacp/v3/state-versions/{version}" User Nothing, [200], "Show a state version", Some(|| get(states::show));

@@ -242,10 +242,13 @@ pub enum PublicCall {
         /// Which.
         workspace: WorkspaceId,
     },
-    /// Takes the state's lock from whoever holds it. Answer: [`Reply::Unlocked`].
+    /// Takes the state's lock from whoever holds it. Answer: [`Reply::Unlocked`]; 409 when that is spared.
     ForceUnlockState {
         /// Which.
         workspace: WorkspaceId,
+        /// Whether a holder whose task is not over keeps it.
+        #[serde(default)]
+        spare_running: bool,
     },
     /// Answer: [`Reply::Variable`]. A taken key is 422.
     CreateVariable {
@@ -459,4 +462,7 @@ pub struct LockHolder {
     pub locked_at: Timestamp,
     /// When the holder was last heard of.
     pub last_seen_at: Timestamp,
+    /// Whether the task it was taken for is not over: the holder may be writing.
+    #[serde(default)]
+    pub is_running: bool,
 }

@@ -13,6 +13,7 @@ use super::{
     Now, Reply, State, StateCall, Token,
     command::{LockHolder, StatePost, StateRef},
     ids::StateVersionId,
+    tasks::Phase,
     tokens::{TokenUse, forbidden},
 };
 
@@ -155,6 +156,21 @@ impl State {
         Reply::Unlocked(holder)
     }
 
+    /// Whoever may be writing keeps the lock, and who asks for it hears who that is.
+    pub(super) fn refuse_running_holder(&self, now: Now, id: &WorkspaceId) -> Result<(), ApiError> {
+        let Some(holder) = self.lock_holder(id).filter(|holder| holder.is_running) else { return Ok(()) };
+        let Some((id, run)) = holder.run.and_then(|id| self.runs.get(&id).map(|run| (id, run))) else {
+            unreachable!("only what was locked for a task is running, and a task has a run")
+        };
+        let unseen_s = now.wall.duration_since(holder.last_seen_at).as_secs();
+        let detail = format!(
+            "{} holds the state for {id}, which is {} and was last seen {unseen_s} s ago: end it with \
+             `fake-scalr cancel {id}`, or take the lock all the same with `unlock --force`",
+            holder.info.who, run.status
+        );
+        Err(ApiError::new(ErrorCode::Conflict, detail))
+    }
+
     /// Who holds the lock, and when he was last heard of.
     pub(super) fn lock_holder(&self, id: &WorkspaceId) -> Option<LockHolder> {
         let lock = self.workspaces.get(id)?.state.lock.as_ref()?;
@@ -165,6 +181,7 @@ impl State {
             run: task.map(|task| task.run.clone()),
             locked_at: lock.locked_at,
             last_seen_at: last_seen_at.unwrap_or(lock.locked_at).max(lock.locked_at),
+            is_running: task.is_some_and(|task| !matches!(task.phase, Phase::Ended { .. })),
         })
     }
 

@@ -83,8 +83,11 @@ impl State {
                 self.lock_workspace(now, who, workspace, reason)
             }
             PublicCall::UnlockWorkspace { workspace } => self.unlock_workspace(now, workspace),
-            PublicCall::ForceUnlockState { workspace } => {
+            PublicCall::ForceUnlockState { workspace, spare_running } => {
                 self.workspace_at(&workspace)?;
+                if spare_running {
+                    self.refuse_running_holder(now, &workspace)?;
+                }
                 Ok(self.force_unlock_state(&workspace))
             }
             PublicCall::CreateVariable { workspace, variable } => {

@@ -17,23 +17,23 @@ use crate::{
 };
 
 /// What one stage does: which action it is, what it says, and how it ends.
-struct Stage {
+pub(crate) struct Stage {
     action: &'static str,
-    console: &'static str,
+    pub(crate) console: &'static str,
     outcome: &'static str,
     has_changes: bool,
 }
 
-const PLAN: Stage = Stage {
+pub(crate) const PLAN: Stage = Stage {
     action: "plan",
     console: "Plan: 1 to add\n\u{1b}[1mbold\r\n",
     outcome: "succeeded",
     has_changes: true,
 };
-const APPLY: Stage = Stage { action: "apply", console: "Apply complete!", ..PLAN };
+pub(crate) const APPLY: Stage = Stage { action: "apply", console: "Apply complete!", ..PLAN };
 
 /// Plays an agent with one worker for each stage, over HTTP.
-async fn agent(served: &Served, stages: &[Stage]) {
+pub(crate) async fn agent(served: &Served, stages: &[Stage]) {
     let said = async |method: &str, path: &str, token: &str, kind: &str, attributes: Value| {
         let body = json!({"data": {"type": kind, "attributes": attributes}});
         let (status, answer) = served.send(method, &format!("/api/agent/v1/{path}"), token, body).await;
@@ -79,7 +79,7 @@ async fn agent(served: &Served, stages: &[Stage]) {
     }
 }
 
-async fn command(served: &Served, dir: &Path, words: &[&str]) -> Output {
+pub(crate) async fn command(served: &Served, dir: &Path, words: &[&str]) -> Output {
     let mut command = binary();
     command.args(words).current_dir(dir).stdin(Stdio::null());
     command.env("SCALR_URL", &served.url).env("SCALR_TOKEN", USER);
@@ -96,7 +96,7 @@ fn report(output: &Output, dir: &Path, run: &str) -> String {
 }
 
 /// The text with every time of day as `TIME`.
-fn timeless(text: &str) -> String {
+pub(crate) fn timeless(text: &str) -> String {
     let is_date = |text: &str| {
         let date = text.as_bytes().get(..10).unwrap_or_default();
         date.len() == 10 && date.iter().enumerate().all(|(n, b)| b.is_ascii_digit() != matches!(n, 4 | 7))
@@ -112,7 +112,7 @@ fn timeless(text: &str) -> String {
     report
 }
 
-fn example() -> TempDir {
+pub(crate) fn example() -> TempDir {
     let dir = TempDir::new().unwrap();
     fs::create_dir(dir.path().join("demo")).unwrap();
     fs::write(dir.path().join("demo/main.tf"), "resource \"terraform_data\" \"a\" {}").unwrap();
@@ -146,6 +146,7 @@ async fn submit_waits_for_an_approval_and_goes_on_with_it() {
     let (output, run) = tokio::join!(command(&served, dir.path(), &["submit", "demo"]), rest);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("{run}: changes will wait for `fake-scalr approve {run}`;")), "{said}");
     assert!(said.contains(&format!("approve with: fake-scalr approve {run}\n")), "{said}");
     assert!(said.ends_with(&format!("{run}: applied\n")), "{said}");
     let logs = command(&served, dir.path(), &["logs", &run]).await;
@@ -315,6 +316,16 @@ async fn a_mistake_is_one_line_and_the_right_exit_status() {
         --
         fake-scalr: not found: there is no run `RUN`
     "#]].assert_eq(&text);
+}
+
+#[test]
+fn a_missing_token_says_where_it_is_to_be_had() {
+    let output = binary().arg("runs").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    expect![[r#"
+        fake-scalr: the following required arguments were not provided: --token <TOKEN>; set SCALR_TOKEN, which `fake-scalr serve` prints; `--help` tells what is possible
+    "#]]
+    .assert_eq(&String::from_utf8(output.stderr).unwrap());
 }
 
 #[tokio::test]

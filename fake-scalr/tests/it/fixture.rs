@@ -12,6 +12,7 @@ use fake_scalr::{
 use http_body_util::BodyExt;
 use scalr_protocol::{MEDIA_TYPE, secret::Secret};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 pub(crate) const USER: &str = "user-token";
@@ -58,6 +59,15 @@ impl Fake {
         let server = Server::temporary(Settings::default()).unwrap();
         server.credentials(None, Some(Secret::new(USER)), Some(Secret::new(POOL))).unwrap();
         Self { app: server::app(server) }
+    }
+
+    /// Serves it on a free port, for as long as the test runs; its address.
+    pub(crate) async fn listen(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = server::local_url(listener.local_addr().unwrap());
+        let app = self.app.clone();
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        url
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

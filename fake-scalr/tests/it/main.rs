@@ -15,6 +15,8 @@ mod console;
 mod durability;
 mod faults;
 mod fixture;
+mod following;
 mod openapi;
 mod public;
 mod state_backend;
+mod unlock;

@@ -92,9 +92,12 @@ async fn who_holds_the_lock_is_told_to_people_and_they_may_take_it_away() {
     let shown = fake.get(&workspace, USER).await.json();
     let held = &shown["data"]["attributes"]["state-lock"];
     assert_eq!((&held["who"], &held["run"]), (&json!("me@here"), &json!(at.run)), "{held}");
-    let unlocked = fake.json("POST", &format!("{workspace}/actions/force-unlock"), USER, &json!({})).await;
+    let path = format!("{workspace}/actions/force-unlock");
+    let spared = fake.json("POST", &path, USER, &json!({})).await;
+    assert_eq!(spared.status, StatusCode::CONFLICT, "its task is not over");
+    let unlocked = fake.json("POST", &path, USER, &json!({"force": true})).await;
     assert_eq!(unlocked.json()["meta"]["state-lock"]["who"], "me@here");
-    let again = fake.json("POST", &format!("{workspace}/actions/force-unlock"), USER, &json!({})).await;
+    let again = fake.json("POST", &path, USER, &json!({})).await;
     assert_eq!(again.json()["meta"]["state-lock"], Value::Null);
 }
 

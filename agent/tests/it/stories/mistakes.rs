@@ -126,11 +126,11 @@ fn without_a_token_a_person_is_told_what_is_missing() {
         &rig,
         &expect![[r"
             $ runs
-            64 fake-scalr: the following required arguments were not provided: --token <TOKEN>; `--help` tells what is possible
+            64 fake-scalr: the following required arguments were not provided: --token <TOKEN>; set SCALR_TOKEN, which `fake-scalr serve` prints; `--help` tells what is possible
             $ submit DIR
-            64 fake-scalr: the following required arguments were not provided: --token <TOKEN>; `--help` tells what is possible
+            64 fake-scalr: the following required arguments were not provided: --token <TOKEN>; set SCALR_TOKEN, which `fake-scalr serve` prints; `--help` tells what is possible
             $ agents
-            64 fake-scalr: the following required arguments were not provided: --token <TOKEN>; `--help` tells what is possible
+            64 fake-scalr: the following required arguments were not provided: --token <TOKEN>; set SCALR_TOKEN, which `fake-scalr serve` prints; `--help` tells what is possible
         "]],
     );
 }

@@ -119,6 +119,7 @@ fn holder(holder: &LockHolder) -> Value {
         "run": holder.run,
         "locked-at": holder.locked_at,
         "last-seen-at": holder.last_seen_at,
+        "is-running": holder.is_running,
     })
 }
 
@@ -214,14 +215,24 @@ pub(in crate::server) async fn unlock(
     shown(&server, &reply, StatusCode::OK)
 }
 
+/// Whose lock of a state may be taken.
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::server) struct Force {
+    /// Also that of a task that is not over.
+    #[serde(default)]
+    force: bool,
+}
+
 /// Takes the state's lock away, and says whose it was. Ours.
 pub(in crate::server) async fn force_unlock(
     State(server): State<Server>,
     Of(workspace): Of<WorkspaceId>,
     Bearer(bearer): Bearer,
     Once(key): Once,
+    Plain(Force { force }): Plain<Force>,
 ) -> Answer {
-    let reply = server.change(&bearer, key, PublicCall::ForceUnlockState { workspace })?;
+    let call = PublicCall::ForceUnlockState { workspace, spare_running: !force };
+    let reply = server.change(&bearer, key, call)?;
     let Reply::Unlocked(had) = reply else { return Err(odd()) };
     Ok(document(StatusCode::OK, &json!({"meta": {"state-lock": had.as_ref().map(holder)}})))
 }

@@ -170,9 +170,8 @@ impl Desk {
             "start" => self.start(args)?,
             "lease" | "signals" | "log" | "put" | "get" | "finish" => self.task_verb(verb, args)?,
             "state" | "lock" | "unlock" | "post" => self.state_verb(verb, args)?,
-            "run" | "approve" | "discard" | "cancel" | "lock-workspace" | "unlock-workspace" | "var" => {
-                self.public_verb(verb, args)?
-            }
+            "run" | "approve" | "discard" | "cancel" | "lock-workspace" | "unlock-workspace"
+            | "take-lock" | "var" => self.public_verb(verb, args)?,
             verb => panic!("no such verb: {verb}"),
         };
         Some(told(reply))
@@ -393,6 +392,7 @@ impl Desk {
             }
             "lock-workspace" => PublicCall::LockWorkspace { workspace, reason: "a freeze".to_owned() },
             "unlock-workspace" => PublicCall::UnlockWorkspace { workspace },
+            "take-lock" => PublicCall::ForceUnlockState { workspace, spare_running: args.contains(&"spare") },
             "var" => {
                 let (key, value) = args.first()?.split_once('=')?;
                 let category = if args.contains(&"shell") {

@@ -155,3 +155,43 @@ fn a_lost_holder_is_named_and_only_a_person_unlocks() {
         "#]],
     );
 }
+
+#[test]
+fn a_lock_is_spared_until_the_task_of_its_holder_is_over() {
+    check(
+        "0 register a
+         0 run
+         1 acquire a
+         1 worker w t1 1
+         1 start w t1 1
+         2 lease w
+         3 lock w id=A
+         4 take-lock spare
+         5 take-lock
+         5 take-lock spare
+         6 lock w id=B
+         100 take-lock spare
+         101 finish w failed
+         102 take-lock spare
+         103 lock admin id=C
+         104 take-lock spare",
+        expect![[r#"
+            0 register a → 201
+            0 run → r1
+            1 acquire a → t1@1
+            1 worker w t1 1 → 201
+            1 start w t1 1 → started plan with configuration-version
+            2 lease w → renewed
+            3 lock w id=A → done
+            4 take-lock spare → 409 conflict
+            5 take-lock → unlocked A of Some("r1")
+            5 take-lock spare → was free
+            6 lock w id=B → done
+            100 take-lock spare → 409 conflict
+            101 finish w failed → 200
+            102 take-lock spare → unlocked B of Some("r1")
+            103 lock admin id=C → done
+            104 take-lock spare → unlocked C of None
+        "#]],
+    );
+}
