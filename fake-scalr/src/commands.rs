@@ -2,7 +2,10 @@
 //!
 //! Results go to stdout, what happens meanwhile to stderr, and every failure is one line.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::OnceLock,
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -56,16 +59,23 @@ pub async fn run(command: Command) -> Result<(), Failure> {
     }
     // A process without a handler ignores SIGTERM when it is a container's first.
     let stop = stop_signal()?;
+    let submitted = OnceLock::new();
     tokio::select! {
-        done = ask(command) => done,
-        () = stop => Err(Failure::Failed("interrupted; what was submitted goes on".to_owned())),
+        done = ask(command, &submitted) => done,
+        () = stop => Err(Failure::Failed(match submitted.get() {
+            Some(run) => {
+                format!("interrupted; what was submitted goes on (`fake-scalr cancel {run}` ends it)")
+            }
+            None => "interrupted; what was asked for already goes on".to_owned(),
+        })),
     }
 }
 
-async fn ask(command: Command) -> Result<(), Failure> {
+/// `submitted` is told the run that the command made.
+async fn ask(command: Command, submitted: &OnceLock<String>) -> Result<(), Failure> {
     match command {
         Command::Serve(_) => unreachable!("it is served above"),
-        Command::Submit(options) => submit::submit(*options).await,
+        Command::Submit(options) => submit::submit(*options, submitted).await,
         Command::Runs(options) => list::runs(options).await,
         Command::Agents(options) => list::agents(options).await,
         Command::Approve(options) => decide::approve(options).await,
@@ -91,6 +101,16 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 /// Says something on stdout, as it is. Nobody is left to tell when stdout is closed.
 pub fn say(text: &str) {
     drop(io::stdout().write_all(text.as_bytes()));
+}
+
+/// Writes bytes to stdout at once; whether anybody is left to read them.
+fn write_out(bytes: &[u8]) -> io::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Says a line on stderr.

@@ -1,10 +1,8 @@
 //! What a person decides about one run, and its console after the fact.
 
-use std::io::{self, Write};
-
 use serde_json::json;
 
-use super::{Failure, note};
+use super::{Failure, note, write_out};
 use crate::{
     client::Client,
     options::{Cancel, OneRun},
@@ -34,7 +32,7 @@ pub(super) async fn cancel(options: Cancel) -> Result<(), Failure> {
     }
 }
 
-/// Prints what there is of the plan's console, then of the apply's.
+/// Prints what there is of the plan's console, then of the apply's, until nobody reads it any more.
 pub(super) async fn logs(options: OneRun) -> Result<(), Failure> {
     let client = Client::new(&options.connection.url, options.connection.token)?;
     let run: One = client.get(&format!("runs/{}", options.run)).await?;
@@ -42,9 +40,10 @@ pub(super) async fn logs(options: OneRun) -> Result<(), Failure> {
         let Some(id) = run.data.related(name) else { continue };
         let mut bytes = client.bytes(&format!("{kind}/{id}/output")).await?;
         while let Some(part) = bytes.next().await? {
-            io::stdout().write_all(&part)?;
+            if !write_out(&part)? {
+                return Ok(());
+            }
         }
     }
-    io::stdout().flush()?;
     Ok(())
 }

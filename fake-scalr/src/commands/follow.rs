@@ -1,11 +1,9 @@
 //! Follows a run to its end: the consoles of plan and apply to stdout, byte for byte, and what happens round
 //! them to stderr.
 
-use std::io::{self, Write};
-
 use tokio::sync::watch;
 
-use super::{Failure, list::text, note};
+use super::{Failure, list::text, note, write_out};
 use crate::{
     client::Client,
     resource::{One, Resource},
@@ -13,10 +11,20 @@ use crate::{
 
 /// How long one question for news waits at the server.
 const WAIT_MS: u64 = 1_000;
+/// How long a reason to wait stands before it is said: nearly every run waits some milliseconds for an agent
+/// to ask and to launch, and nobody wants to hear of it. As the status did not change either, an answer came
+/// after a whole wait.
+const REASON_STANDS_MS: u64 = WAIT_MS;
 
 /// Follows a run that was just made.
 pub(super) async fn follow(client: &Client, run: Resource) -> Result<(), Failure> {
     note(&format!("{}: created in workspace {}", run.id, text(&run, "workspace-name")));
+    if run.attributes["auto-apply"] != true && run.attributes["is-dry"] != true {
+        note(&format!(
+            "{0}: changes will wait for `fake-scalr approve {0}`; submit with --auto-apply to go on without",
+            run.id
+        ));
+    }
     let id = run.id.clone();
     let (seen, mut runs) = watch::channel(run);
     let followed = tokio::try_join!(watch_run(client, &id, &seen), consoles(client, &mut runs));
@@ -54,12 +62,35 @@ fn is_planned(run: &Resource) -> bool {
     !matches!(text(run, "status"), "pending" | "plan_queued" | "planning")
 }
 
+/// Reasons to wait, each of which is said once, when it has stood.
+#[derive(Default)]
+struct Reasons {
+    said: Vec<String>,
+    /// The status and the reason of the last answer.
+    last: (String, String),
+}
+
+impl Reasons {
+    /// What is to be said after an answer, `REASON_STANDS_MS` after the last one if the status is the same.
+    fn news(&mut self, status: &str, reason: &str) -> Option<String> {
+        let now = (status.to_owned(), reason.to_owned());
+        let stood = self.last == now;
+        self.last = now;
+        // An approval is asked for in words of its own.
+        if !stood || reason.is_empty() || status == "planned" || self.said.iter().any(|said| said == reason) {
+            return None;
+        }
+        self.said.push(reason.to_owned());
+        Some(reason.to_owned())
+    }
+}
+
 /// Says each status and each reason to wait once, until the run is over.
 async fn watch_run(client: &Client, id: &str, seen: &watch::Sender<Resource>) -> Result<Resource, Failure> {
-    let (mut status, mut reasons) = (String::new(), Vec::new());
+    let (mut status, mut reasons) = (String::new(), Reasons::default());
     loop {
         let One { data: run } =
-            client.get(&format!("runs/{id}?unless-status={status}&wait-ms={WAIT_MS}")).await?;
+            client.get(&format!("runs/{id}?unless-status={status}&wait-ms={REASON_STANDS_MS}")).await?;
         if text(&run, "status") != status {
             text(&run, "status").clone_into(&mut status);
             if !is_over(&run) {
@@ -69,10 +100,8 @@ async fn watch_run(client: &Client, id: &str, seen: &watch::Sender<Resource>) ->
                 note(&format!("approve with: fake-scalr approve {id}"));
             }
         }
-        let reason = text(&run, "waiting-reason").to_owned();
-        if !reason.is_empty() && !reasons.contains(&reason) {
+        if let Some(reason) = reasons.news(&status, text(&run, "waiting-reason")) {
             note(&format!("{id}: waiting: {reason}"));
-            reasons.push(reason);
         }
         seen.send_replace(run.clone());
         if is_over(&run) {
@@ -99,7 +128,8 @@ async fn consoles(client: &Client, runs: &mut watch::Receiver<Resource>) -> Resu
 }
 
 /// Copies one console until the server says that it is whole, or until its stage is over and nothing more
-/// came in one wait: a worker that was lost may deliver for a day.
+/// came in one wait: a worker that was lost may deliver for a day. When nobody reads it any more, how the
+/// run ends is still wanted.
 async fn console(
     client: &Client,
     path: &str,
@@ -114,11 +144,41 @@ async fn console(
         let whole = bytes.ended();
         while let Some(part) = bytes.next().await? {
             from += part.len() as u64;
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(&part).and_then(|()| stdout.flush())?;
+            if !write_out(&part)? {
+                return Ok(());
+            }
         }
         if whole || (was_past && from == before) {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_said_once_and_only_when_it_stands() {
+        let mut reasons = Reasons::default();
+        let mut said = Vec::new();
+        for (status, reason) in [
+            ("plan_queued", "not asked for yet"),
+            ("plan_queued", "at agent a, which has not launched it yet"),
+            ("planning", ""),
+            ("planned", "waits for somebody to approve or discard its plan"),
+            ("planned", "waits for somebody to approve or discard its plan"),
+            ("apply_queued", "no agent"),
+            ("apply_queued", "no agent"),
+            ("apply_queued", "no agent"),
+            ("apply_queued", "no slot"),
+            ("apply_queued", "no agent"),
+            ("apply_queued", "no agent"),
+            ("confirmed", "the same, in another status"),
+            ("apply_queued", "the same, in another status"),
+        ] {
+            said.extend(reasons.news(status, reason));
+        }
+        assert_eq!(said, ["no agent"]);
     }
 }

@@ -1,6 +1,6 @@
 //! `submit`: a folder becomes a run, and its console comes back.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::OnceLock};
 
 use scalr_protocol::task::VariableCategory;
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ use crate::{
     resource::{One, Resource},
 };
 
-pub(super) async fn submit(options: Submit) -> Result<(), Failure> {
+/// Submits, and tells `submitted` which run that made as soon as it is known.
+pub(super) async fn submit(options: Submit, submitted: &OnceLock<String>) -> Result<(), Failure> {
     let archive = pack(&options.dir, options.working_directory.as_deref().unwrap_or_default())?;
     let name = match &options.workspace {
         Some(name) => name.clone(),
@@ -37,6 +38,7 @@ pub(super) async fn submit(options: Submit) -> Result<(), Failure> {
     .of("workspace", "workspaces", &workspace.id)
     .of("configuration-version", "configuration-versions", &version.data.id);
     let run: One = client.send(Method::POST, "runs", &run).await?;
+    submitted.get_or_init(|| run.data.id.clone());
     if options.no_wait {
         say(&format!("{}\n", run.data.id));
         return Ok(());
