@@ -76,17 +76,25 @@ pub(super) async fn agents(options: Listing) -> Result<(), Failure> {
     let client = Client::new(&options.connection.url, options.connection.token)?;
     let agents = all(&client, "agents").await?;
     let row = |agent: &Resource| {
-        let number = |name: &str| agent.attributes.get(name).and_then(Value::as_u64).unwrap_or_default();
         [
             text(agent, "name").to_owned(),
             text(agent, "status").to_owned(),
             text(agent, "driver").to_owned(),
             text(agent, "version").to_owned(),
-            format!("{} of {}", number("slots"), number("capacity")),
+            free(agent),
             whole_seconds(text(agent, "last-seen-at")),
         ]
     };
     show(options.json, &agents, ["AGENT", "STATUS", "DRIVER", "VERSION", "FREE", "LAST SEEN"], row)
+}
+
+/// How many slots are free; nobody knows that of an agent that is away.
+fn free(agent: &Resource) -> String {
+    let number = |name: &str| agent.attributes.get(name).and_then(Value::as_u64).unwrap_or_default();
+    match text(agent, "status") {
+        "offline" => "-".to_owned(),
+        _ => format!("{} of {}", number("slots"), number("capacity")),
+    }
 }
 
 fn when(resource: &Resource) -> String {
@@ -120,4 +128,20 @@ fn show<const N: usize>(
         say(&format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_that_is_away_has_no_free_slots() {
+        let free_of = |status: &str| {
+            let attributes = json!({"status": status, "slots": 3, "capacity": 5});
+            free(&Resource::new("agents", "agent-1", attributes))
+        };
+        assert_eq!(["idle", "busy", "offline"].map(free_of), ["3 of 5", "3 of 5", "-"]);
+    }
 }
