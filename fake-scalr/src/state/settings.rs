@@ -32,9 +32,10 @@ impl Default for Settings {
             // Scalr's own default for an account.
             agent_quota: 25,
             launch_attempts_max: 5,
+            // The one that this project's own tests run.
             tool: Tool {
                 name: "terraform".to_owned(),
-                version: "1.15.0".to_owned(),
+                version: "1.15.5".to_owned(),
                 url: None,
                 sha256: None,
             },

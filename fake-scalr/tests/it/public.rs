@@ -159,3 +159,14 @@ async fn blobs_are_checked_both_ways() {
         no digest: 400 malformed: send `content-digest: sha-256=:BASE64:` {"parameter":"content-digest"}
     "#]].assert_eq(&report);
 }
+
+#[tokio::test]
+async fn a_new_workspace_has_the_tool_that_this_project_fetches() {
+    let fake = Fake::new();
+    let made = fake.created("workspaces", "workspaces", json!({"name": "demo"}), json!({})).await;
+    let (platform, version) =
+        (&made["attributes"]["iac-platform"], made["attributes"]["terraform-version"].as_str().unwrap());
+    assert_eq!(platform, "terraform");
+    let fetched = include_str!("../../../scripts/tools.txt");
+    assert!(fetched.contains(&format!("# Terraform {version} ")), "{version} is not what it names");
+}
