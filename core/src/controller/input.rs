@@ -25,7 +25,7 @@ pub enum Input {
     },
     /// A watch says something.
     Watched {
-        /// The [`Effect::Watch`](super::effect::Effect::Watch) it belongs to.
+        /// The [`ClusterCall::Watch`](super::effect::ClusterCall::Watch) it belongs to.
         op: Op,
         /// Of which kind.
         kind: Kind,
