@@ -9,7 +9,7 @@ use scalr_core::{clock::Millis, cluster::Disruption};
 use super::{
     ClusterModel,
     alphabet::{Internal, NodeKey, NodeTimer, PodKey},
-    pods::{Phase, PodRecord},
+    pods::Phase,
     turn::Turn,
 };
 
@@ -54,7 +54,7 @@ impl ClusterModel {
         }
         let mut is_left = false;
         for pod in node.pods.clone() {
-            if !self.pods.get(&pod).is_some_and(PodRecord::is_active) {
+            if !self.pods.get(&pod).is_some_and(|pod| pod.is_active()) {
                 continue;
             }
             is_left = true;

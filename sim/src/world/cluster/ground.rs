@@ -7,7 +7,7 @@ use scalr_protocol::id::{Fence, TaskId};
 
 use super::{
     ClusterModel,
-    alphabet::{PodKey, Role},
+    alphabet::{NodeKey, PodKey, Role},
     api_server::Ledger,
     pods::PodRecord,
     quantity::Room,
@@ -121,43 +121,51 @@ impl ClusterModel {
         self.api.revision
     }
 
-    /// What is wrong with the cluster's own books, for whoever checks: never anything.
+    /// What is wrong with the cluster's own books, for whoever checks: never anything. Looks at every pod and
+    /// node.
     pub fn faults_in_books(&self) -> Option<String> {
-        let active = self.pods.values().filter(|pod| pod.is_active()).count();
-        if active != self.active_pods as usize {
+        let mut booked: BTreeMap<NodeKey, Room> = BTreeMap::new();
+        let mut live: BTreeMap<&TaskId, u32> = BTreeMap::new();
+        let mut active = 0;
+        for (key, pod) in &self.pods {
+            let running = u32::try_from(pod.local.running().count()).unwrap_or(u32::MAX);
+            if running > 0 {
+                *live.entry(&pod.spec.task).or_default() += running;
+            }
+            if !pod.is_active() {
+                continue;
+            }
+            active += 1;
+            let is_found = pod.view.is_deleting
+                || match pod.node {
+                    Some(node) => self.nodes.contains_key(&node) || pod.collect.is_set(),
+                    None => self.queue.is_waiting(*key),
+                };
+            if !is_found {
+                return Some(format!("{key} neither waits nor is bound"));
+            }
+            if let Some(node) = pod.node {
+                let sum = booked.entry(node).or_default();
+                *sum = sum.plus(pod.room);
+            }
+        }
+        if active != self.active_pods {
             return Some(format!("{active} pods are active, not {}", self.active_pods));
         }
-        for (key, node) in &self.nodes {
-            let on_it = self.pods.values().filter(|pod| pod.node == Some(*key) && pod.is_active());
-            let booked = on_it.fold(Room::default(), |sum, pod| sum.plus(pod.room));
+        if !live.iter().map(|(task, count)| (*task, count)).eq(self.live.iter()) {
+            return Some(format!("{live:?} run, not {:?}", self.live));
+        }
+        self.faults_of_nodes(&booked).or_else(|| self.volume_faults())
+    }
+
+    fn faults_of_nodes(&self, booked: &BTreeMap<NodeKey, Room>) -> Option<String> {
+        self.nodes.iter().find_map(|(key, node)| {
+            let booked = booked.get(key).copied().unwrap_or_default();
             if booked != node.booked {
                 return Some(format!("{} has {booked:?} booked, not {:?}", node.name, node.booked));
             }
-            if node.indexed.is_some() && !booked.fits(node.whole) {
-                return Some(format!("{} has more booked than it has: {booked:?}", node.name));
-            }
-        }
-        let mut live = BTreeMap::new();
-        for container in self.live() {
-            *live.entry(container.task).or_insert(0) += 1;
-        }
-        if live != self.live {
-            return Some(format!("{live:?} run, not {:?}", self.live));
-        }
-        let lost = self.pods.iter().find(|(_, pod)| pod.is_active() && !self.is_accounted(pod));
-        lost.map(|(key, _)| format!("{key} neither waits nor is bound")).or_else(|| self.volume_faults())
-    }
-
-    fn is_accounted(&self, pod: &PodRecord) -> bool {
-        pod.view.is_deleting
-            || match pod.node {
-                Some(node) => self.nodes.contains_key(&node) || pod.collect.is_set(),
-                None => self.queue.classes.values().any(|waiting| {
-                    waiting
-                        .all
-                        .iter()
-                        .any(|key| self.pods.get(key).is_some_and(|other| other.view.uid == pod.view.uid))
-                }),
-            }
+            let is_over = node.indexed.is_some() && !booked.fits(node.whole);
+            is_over.then(|| format!("{} has more booked than it has: {booked:?}", node.name))
+        })
     }
 }

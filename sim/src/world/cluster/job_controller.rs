@@ -107,7 +107,7 @@ impl ClusterModel {
             expire: Timer::default(),
         };
         self.names.insert(spec.name.clone(), key);
-        self.jobs.insert(key, job);
+        self.jobs.insert(key, Box::new(job));
         self.write_job(turn, key, false);
         if is_ours {
             self.sync_job_soon(turn, key, false);
@@ -312,7 +312,7 @@ impl ClusterModel {
             let is_node_gone = pod.node.is_some_and(|node| !self.nodes.contains_key(&node));
             pod.is_stored && (is_node_gone || !self.jobs.contains_key(&pod.job))
         };
-        if self.pods.get(&key).is_some_and(is_orphan) {
+        if self.pods.get(&key).is_some_and(|pod| is_orphan(pod)) {
             self.collect_soon(turn, key);
         }
     }

@@ -111,8 +111,8 @@ impl ClusterModel {
     /// What the pods that a kubelet has admitted ask for.
     fn used_on(&self, node: NodeKey) -> Room {
         let Some(node) = self.nodes.get(&node) else { return Room::default() };
-        let is_used = |pod: &&super::pods::PodRecord| pod.is_stored && pod.local.stage != Stage::Ended;
-        let pods = node.local.iter().filter_map(|pod| self.pods.get(pod)).filter(is_used);
+        let pods = node.local.iter().filter_map(|pod| self.pods.get(pod));
+        let pods = pods.filter(|pod| pod.is_stored && pod.local.stage != Stage::Ended);
         pods.fold(node.others, |sum, pod| sum.plus(pod.room))
     }
 

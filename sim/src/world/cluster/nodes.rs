@@ -14,7 +14,7 @@ use scalr_core::{
 use super::{
     ClusterModel,
     alphabet::{Internal, NodeKey, NodeTimer, PodKey, Reaction},
-    pods::{Phase, PodRecord, Stage},
+    pods::{Phase, Stage},
     quantity::Room,
     turn::{Timer, Turn},
     weather::Spells,
@@ -265,7 +265,7 @@ impl ClusterModel {
     fn not_tolerated(&mut self, turn: &mut Turn<'_>, key: NodeKey) {
         let Some(node) = self.nodes.get(&key) else { return };
         for pod in node.pods.clone() {
-            if self.pods.get(&pod).is_some_and(PodRecord::is_active) {
+            if self.pods.get(&pod).is_some_and(|pod| pod.is_active()) {
                 self.delete_pod(turn, pod, Disruption::NodeLost, None);
             }
         }

@@ -229,7 +229,7 @@ impl ClusterModel {
             grace: Timer::default(),
             collect: Timer::default(),
         };
-        self.pods.insert(key, pod);
+        self.pods.insert(key, Box::new(pod));
         self.active_pods += 1;
         self.api.ledger.pods += 1;
         self.write_pod(turn, key, false);

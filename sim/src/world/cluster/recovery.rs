@@ -26,9 +26,9 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Saved {
     revision: u64,
-    jobs: BTreeMap<JobKey, JobRecord>,
+    jobs: BTreeMap<JobKey, Box<JobRecord>>,
     names: BTreeMap<JobName, JobKey>,
-    pods: BTreeMap<PodKey, PodRecord>,
+    pods: BTreeMap<PodKey, Box<PodRecord>>,
 }
 
 impl NodeRecord {
@@ -192,12 +192,12 @@ impl ClusterModel {
 
     /// Saves the API server's store.
     pub(super) fn back_up(&mut self) {
-        let stored = |(key, pod): (&PodKey, &PodRecord)| pod.is_stored.then(|| (*key, pod.clone()));
+        let stored = self.pods.iter().filter(|(_, pod)| pod.is_stored);
         self.saved = Some(Box::new(Saved {
             revision: self.api.revision,
             jobs: self.jobs.clone(),
             names: self.names.clone(),
-            pods: self.pods.iter().filter_map(stored).collect(),
+            pods: stored.map(|(key, pod)| (*key, pod.clone())).collect(),
         }));
     }
 
@@ -223,7 +223,7 @@ impl ClusterModel {
         self.names = saved.names;
         self.active_pods = 0;
         for (key, old) in saved.pods {
-            self.restore_pod(turn, key, old);
+            self.restore_pod(turn, key, *old);
         }
         let objects = self.jobs.iter().filter(|(_, job)| job.is_ours);
         let objects = objects.map(|(key, job)| (key.0, Object::Job(job.view.clone())));
@@ -239,7 +239,8 @@ impl ClusterModel {
     /// new one, and runs it again.
     fn restore_pod(&mut self, turn: &mut Turn<'_>, old_key: PodKey, old: PodRecord) {
         let mut key = old_key;
-        let local = self.pods.get(&key).map(|pod| pod.local.clone());
+        let known = self.pods.get(&key).filter(|pod| pod.node == old.node);
+        let local = known.map(|pod| pod.local.clone());
         if local.is_none() {
             self.last_pod += 1;
             key = PodKey(self.last_pod);
@@ -255,7 +256,7 @@ impl ClusterModel {
         }
         pod.local.is_final_written = false;
         let (node, is_active, room) = (pod.node, pod.is_active(), pod.room);
-        self.pods.insert(key, pod);
+        self.pods.insert(key, Box::new(pod));
         if is_active {
             self.active_pods += 1;
         }

@@ -66,6 +66,13 @@ pub(super) struct Queue {
     pass: Timer,
 }
 
+impl Queue {
+    /// Whether a pod waits for a node.
+    pub(super) fn is_waiting(&self, key: PodKey) -> bool {
+        self.class_of.contains_key(&key)
+    }
+}
+
 impl ClusterModel {
     /// A pod waits for a node.
     pub(super) fn enqueue(&mut self, turn: &mut Turn<'_>, key: PodKey) {

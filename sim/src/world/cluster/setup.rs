@@ -69,8 +69,6 @@ pub struct PoolSetup {
     pub zones: u32,
     /// From the decision for a node until it is ready.
     pub boot: Span,
-    /// Whether the provider can take nodes back at two minutes' notice.
-    pub is_spot: bool,
 }
 
 impl Default for PoolSetup {
@@ -83,7 +81,6 @@ impl Default for PoolSetup {
             memory_mi: 32_768,
             zones: 1,
             boot: Span::Even { min: 45_000, max: 120_000 },
-            is_spot: false,
         }
     }
 }

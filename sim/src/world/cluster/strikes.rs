@@ -67,8 +67,9 @@ impl ClusterModel {
                 (nth as usize).checked_rem(on.len()).map(|place| on[place]).into_iter().collect()
             }
             NodeAim::Of(task) => {
-                let of_task = |pod: &&super::pods::PodRecord| pod.number == Some(task) && pod.node.is_some();
-                self.pods.values().rfind(of_task).and_then(|pod| pod.node).into_iter().collect()
+                let pods = self.pods.values();
+                let mut of_task = pods.filter(|pod| pod.number == Some(task) && pod.node.is_some());
+                of_task.next_back().and_then(|pod| pod.node).into_iter().collect()
             }
         }
     }

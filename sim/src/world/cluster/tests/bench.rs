@@ -180,7 +180,11 @@ impl Bench {
         self.now = at;
         self.steps += 1;
         match due {
-            Due::Cluster(internal) => self.feel(Stimulus::Internal(internal)),
+            Due::Cluster(internal) => {
+                let filed = self.filed;
+                self.feel(Stimulus::Internal(internal));
+                self.check_stale(internal, filed);
+            }
             Due::Exit(pod, role, exit_code) => self.exit(pod, role, exit_code),
             Due::Answer(op, answer) => {
                 self.say(&format!("{op} {}", answer_text(&answer)));
@@ -192,6 +196,19 @@ impl Bench {
             }
         }
         true
+    }
+
+    /// An event that has come already does nothing the second time, unless it was asked for again.
+    fn check_stale(&self, internal: Internal, filed: u64) {
+        let is_asked_again = self.due.range((self.now, filed)..=(self.now, u64::MAX)).next().is_some();
+        if !self.is_checked || is_asked_again || internal == Internal::Recover {
+            return;
+        }
+        let mut cluster = self.cluster.clone();
+        let mut out = Vec::new();
+        cluster.react(self.now, &self.luck, Stimulus::Internal(internal), &mut out);
+        assert_eq!(out, [], "{internal:?} came twice");
+        assert!(cluster == self.cluster, "{internal:?} came twice");
     }
 
     pub(super) fn exit(&mut self, pod: PodKey, role: Role, exit_code: i32) {
@@ -244,10 +261,9 @@ impl Bench {
     /// The Job that a creation has made.
     pub(super) fn made(&mut self, op: Op) -> Job {
         self.pass(1_000);
-        match &self.answers[&op] {
-            Answer::Created(Ok(job)) => job.clone(),
-            other => panic!("{op} made no Job: {other:?}"),
-        }
+        let answer = &self.answers[&op];
+        let Answer::Created(Ok(job)) = answer else { panic!("{op} made no Job: {answer:?}") };
+        job.clone()
     }
 
     pub(super) fn delete(&mut self, job: &Job) -> Op {
@@ -360,14 +376,16 @@ fn event_text(event: &WatchEvent) -> String {
 }
 
 fn answer_text(answer: &Answer) -> String {
-    match answer {
-        Answer::Listed(Ok(listing)) => {
-            let objects: Vec<String> = listing.objects.iter().map(object_text).collect();
-            format!("listed @{}: [{}]", listing.version.0, objects.join("; "))
-        }
-        Answer::Watching(result) => format!("watching {result:?}"),
-        Answer::Created(Ok(job)) => format!("created {}", job_text(job)),
-        Answer::Deleted(Ok(())) => "deleted".to_owned(),
-        other => format!("{other:?}"),
+    if let Answer::Listed(Ok(listing)) = answer {
+        let objects: Vec<String> = listing.objects.iter().map(object_text).collect();
+        format!("listed @{}: [{}]", listing.version.0, objects.join("; "))
+    } else if let Answer::Watching(result) = answer {
+        format!("watching {result:?}")
+    } else if let Answer::Created(Ok(job)) = answer {
+        format!("created {}", job_text(job))
+    } else if let Answer::Deleted(Ok(())) = answer {
+        "deleted".to_owned()
+    } else {
+        format!("{answer:?}")
     }
 }

@@ -363,10 +363,9 @@ impl Life {
                 assert!(version.0 >= mirror.at, "a bookmark goes back");
                 mirror.at = version.0;
             }
-            WatchEvent::Ended(WatchEnd::Gone) => *mirror = Mirror::default(),
             WatchEvent::Ended(WatchEnd::Eof) => mirror.watch = None,
             // What broke may have been restored.
-            WatchEvent::Ended(WatchEnd::Error { .. }) => *mirror = Mirror::default(),
+            WatchEvent::Ended(WatchEnd::Gone | WatchEnd::Error { .. }) => *mirror = Mirror::default(),
         }
     }
 
@@ -442,6 +441,20 @@ proptest! {
         prop_assert_eq!(life.bench.cluster.pods().count(), 0);
         prop_assert_eq!(life.bench.cluster.live().count(), 0);
     }
+}
+
+#[test]
+fn the_same_dice_give_the_same_life() {
+    let lives = [5, 5, 6].map(|seed| {
+        let mut bench = Bench::with_seed(&ClusterSetup::default(), seed);
+        for run in 0..20 {
+            bench.create(run);
+        }
+        bench.pass(60_000);
+        bench
+    });
+    assert!(lives[0].cluster == lives[1].cluster && lives[0].text == lives[1].text);
+    assert_ne!(lives[0].text, lives[2].text);
 }
 
 #[test]
