@@ -12,7 +12,7 @@ use super::{
     ids::{ApplyId, ConfigurationVersionId, PlanId, StateVersionId, VariableId},
     reasons,
     runs::{Run, apply_id, plan_id, run_of},
-    status::{RunStatus, StageStatus},
+    status::{RunStatus, StageStatus, TaskStatus},
     tasks::{End, Phase, Task},
     views::{
         AgentPoolView, AgentView, ConfigurationVersionView, PoolTokenView, RunView, StageView, TaskView,
@@ -243,6 +243,7 @@ impl State {
             error_message: self.error_message(run).filter(|_| is_errored),
             log_bytes: at.map_or(0, |task| task.log_bytes),
             is_log_open: at.map_or(!run.status.is_terminal(), is_log_open),
+            is_log_cut: at.is_some_and(|task| task.status() == TaskStatus::Lost && task.late.is_none()),
             blobs: at.map(|task| task.blobs.values().cloned().collect()).unwrap_or_default(),
         }
     }

@@ -81,6 +81,8 @@ pub struct StageView {
     pub log_bytes: u64,
     /// Whether the console can still grow.
     pub is_log_open: bool,
+    /// Whether the console ends because its worker was lost, and not because it had said all.
+    pub is_log_cut: bool,
     /// What its worker uploaded.
     pub blobs: Vec<BlobRef>,
 }

@@ -140,6 +140,11 @@ fn a_worker_that_is_killed_in_mid_apply_loses_no_state() {
     rig.await_status(&run, "errored");
     rig.await_job_end("apply");
     assert!(rig.error(&run).starts_with("the apply was lost: "), "{}", rig.error(&run));
+    assert!(
+        rig.console(&run).ends_with("\n[the console ends here: its worker was lost]\n"),
+        "{}",
+        rig.console(&run)
+    );
     assert!(rig.resources("slow").contains(&"first".to_owned()), "{:?}", rig.state("slow"));
     assert_eq!(rig.marks("began").len(), 1, "nothing started it again");
     // Terraform has unlocked, so the next run finds its way.

@@ -1,10 +1,13 @@
 //! Plans and applies: how far they are, what they say, what they left.
 
 use axum::{
+    body::Body,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
+use futures_util::StreamExt;
 use scalr_protocol::{blob::BlobKind, console::stored_header, error::ErrorCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -115,6 +118,10 @@ pub(in crate::server) async fn apply_output(
     output(&server, &bearer, Kind::Apply, &id, from).await
 }
 
+/// What stands where the console of a lost task ends. It is no part of the log: should its worker still bring the
+/// rest, that takes its place.
+const CUT_MARK: &str = "\n[the console ends here: its worker was lost]\n";
+
 async fn output(server: &Server, bearer: &Token, kind: Kind, id: &str, asked: From) -> Answer {
     let From { from, wait_ms } = asked;
     // What there is when nothing came in time is an answer, too.
@@ -133,11 +140,19 @@ async fn output(server: &Server, bearer: &Token, kind: Kind, id: &str, asked: Fr
             }
             return Ok(response);
         }
-        return Ok(text(octets(axum::body::Body::empty()), &view));
+        return Ok(text(octets(Body::empty()), &view));
     };
     let body = server.inner.store.log(task, from, view.log_bytes).await?;
+    let (body, mark_bytes) = if view.is_log_cut {
+        let mark =
+            futures_util::stream::once(std::future::ready(Ok(Bytes::from_static(CUT_MARK.as_bytes()))));
+        (Body::from_stream(body.into_data_stream().chain(mark)), CUT_MARK.len() as u64)
+    } else {
+        (body, 0)
+    };
     let mut response = text(octets(body), &view);
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(view.log_bytes - from));
+    let bytes = view.log_bytes - from + mark_bytes;
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
     Ok(response)
 }
 
