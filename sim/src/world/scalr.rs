@@ -286,13 +286,19 @@ impl World {
     /// Looks again for those who wait.
     fn look_again(&mut self, polls: &[u64]) {
         for number in polls {
-            let Some(poll) = self.scalr.polls.get(number) else { continue };
-            let command = with_wait(&poll.call.command, poll.until.since(self.now));
-            let call = Call { command: Command::Tick, ..poll.call };
-            let came = self.apply_call(&call, command);
-            if !matches!(&came, Came::Reply(reply) if is_empty(reply)) {
-                self.scalr.unpark(*number);
-                self.answer(&call, came);
+            // Out of the way: what it brings may make others look again, and it must not be looked at twice.
+            while let Some(poll) = self.scalr.polls.remove(number) {
+                let wake = self.scalr.state.wake();
+                let command = with_wait(&poll.call.command, poll.until.since(self.now));
+                let call = Call { command: Command::Tick, ..poll.call };
+                let came = self.apply_call(&call, command);
+                self.scalr.polls.insert(*number, poll);
+                if !matches!(&came, Came::Reply(reply) if is_empty(reply)) {
+                    self.scalr.unpark(*number);
+                    self.answer(&call, came);
+                } else if self.scalr.state.wake() == wake {
+                    break;
+                }
             }
         }
     }
