@@ -121,8 +121,8 @@ impl ClusterModel {
         cluster
     }
 
-    /// Says which task of the workload this is, before any Job is made for it: faults are aimed by it, and dice
-    /// are thrown for it.
+    /// Says which task of the workload this is, before any Job is made for it: faults are aimed by it, and
+    /// dice are thrown for it.
     pub fn introduce(&mut self, task: &TaskId, number: TaskNumber) {
         self.numbers.insert(task.clone(), number);
     }

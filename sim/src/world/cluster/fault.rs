@@ -15,7 +15,7 @@ use scalr_core::cluster::Kind;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClusterFault {
-    /// Everything is whole again, whatever was broken by one of these. What is gone stays gone; pools grow back.
+    /// Everything is whole again, whatever was broken. What is gone stays gone; pools grow back.
     Heal,
     /// In the API server and what it stores, or done to Jobs.
     Api(ApiFault),

@@ -181,7 +181,10 @@ impl ClusterModel {
                 continue;
             }
             let exits = [&pod.view.worker, &pod.view.runner];
-            let is_exit = |container: &&Container| matches!(container, Container::Terminated { exit_code, .. } if *exit_code != 0);
+            let is_exit = |container: &&Container| match container {
+                Container::Terminated { exit_code, .. } => *exit_code != 0,
+                Container::Waiting | Container::Running => false,
+            };
             // The rules in their order: an exit code that is not 0 comes before a disruption.
             if has_policy && exits.iter().any(is_exit) {
                 job.failing.get_or_insert("PodFailurePolicy");

@@ -1,7 +1,8 @@
 //! Pods as the API server has them, and beside each what its kubelet knows; how they come, are deleted, and
 //! go.
 //!
-//! The two sides differ whenever the kubelet can't write or has not yet. It must never take one for the other.
+//! The two sides differ whenever the kubelet can't write or has not yet. It must never take one for the
+//! other.
 
 use std::sync::Arc;
 

@@ -235,8 +235,8 @@ impl ClusterModel {
         self.take_up_again(turn);
     }
 
-    /// A pod is stored as it was. What its kubelet knows of it stays; one that has forgotten it takes it for a
-    /// new one, and runs it again.
+    /// A pod is stored as it was. What its kubelet knows of it stays; one that has forgotten it takes it for
+    /// a new one, and runs it again.
     fn restore_pod(&mut self, turn: &mut Turn<'_>, old_key: PodKey, old: PodRecord) {
         let mut key = old_key;
         let known = self.pods.get(&key).filter(|pod| pod.node == old.node);

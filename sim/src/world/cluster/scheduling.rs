@@ -19,8 +19,8 @@ use crate::luck::{Purpose, Span};
 const SCHEDULE: Purpose = Purpose::named("schedule");
 const RACE: Purpose = Purpose::named("scale-down race");
 
-/// How many pods a pass binds or marks; so a burst takes as long as it does in a real scheduler, a few hundred
-/// a second.
+/// How many pods a pass binds or marks; so a burst takes as long as it does in a real scheduler, a few
+/// hundred a second.
 const PASS_MAX: usize = 10;
 
 /// Pods that differ in nothing that the scheduler looks at.

@@ -275,10 +275,9 @@ impl ClusterModel {
     pub fn warmth(&self, pod: PodKey) -> Warmth {
         let view = self.set_of(pod).and_then(|set| self.cache(pod, set));
         let is_warm = view.as_ref().is_some_and(|view| view.is_warm && !view.is_corrupt);
-        Warmth {
-            cached_permille: if is_warm { 1_000 } else { 0 },
-            slow_permille: view.map_or(1_000, |view| view.slow_permille),
-        }
+        let slow =
+            |view: CacheView| view.slow_permille.saturating_mul(if view.is_locked { view.users } else { 1 });
+        Warmth { cached_permille: if is_warm { 1_000 } else { 0 }, slow_permille: view.map_or(1_000, slow) }
     }
 
     /// `init` of this pod has ended well and has written so many bytes into the cache.
