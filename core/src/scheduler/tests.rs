@@ -107,7 +107,8 @@ proptest! {
         };
         let last = plan.launch.iter().map(rank).max();
         let held = plan.hold.iter().map(|(task, _)| task);
-        let ready = held.clone().filter(|task| waiting.iter().any(|w| w.task == **task && w.blocked.is_none()));
+        let is_free = |task: &TaskId| waiting.iter().any(|w| w.task == *task && w.blocked.is_none());
+        let ready = held.clone().filter(|task| is_free(task));
         if let (Some(last), Some(first)) = (last, ready.map(rank).min()) {
             prop_assert!(last < first);
         }

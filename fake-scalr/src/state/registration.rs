@@ -63,8 +63,8 @@ impl State {
         let known = known.map(|(id, agent)| (id, agent.created_at));
         let (id, created_at) = match known {
             Some((id, created_at)) if is_same => {
-                // It may be a new process in the place of one that was killed, which knows nothing of what that
-                // one held: its leases lapse, and what it does know of it adopts by its next heartbeat.
+                // It may be a new process in the place of one that was killed, and know nothing of what that
+                // one held: the leases lapse, and what it does know of it adopts by its next heartbeat.
                 for task in self.leased_by(&id) {
                     self.lapse(now, &task);
                 }

@@ -79,8 +79,10 @@ fn some_claim() -> impl Strategy<Value = Claim> {
         HookPhase::PreApply,
         HookPhase::PostApply,
     ];
-    let action = prop_oneof![8 => select(vec![Action::Plan, Action::Apply]), 1 => select(vec![Action::Unknown, Action::Checkov])];
-    let time = || prop_oneof![6 => Just(None), 1 => prop_oneof![Just(0), any::<u64>(), 0..100_000_u64].prop_map(Some)];
+    let known = select(vec![Action::Plan, Action::Apply]);
+    let action = prop_oneof![8 => known, 1 => select(vec![Action::Unknown, Action::Checkov])];
+    let strange = || prop_oneof![Just(0), any::<u64>(), 0..100_000_u64];
+    let time = || prop_oneof![6 => Just(None), 1 => strange().prop_map(Some)];
     (action, proptest::sample::subsequence(phases, 0..=5), time(), time(), time(), time()).prop_map(
         |(action, hooks, operation, ttl, renew, lost)| {
             let usual = claim(action, &hooks);
@@ -124,7 +126,9 @@ fn stage_end() -> impl Strategy<Value = StageEnd> {
         2 => (code, message, any::<Option<i32>>(), facts).prop_map(|(code, message, exit_code, facts)| {
             StageEnd::Failed { code, message, exit_code, facts }
         }),
-        1 => any::<u64>().prop_map(|retry_after_ms| StageEnd::Unreachable { detail: String::new(), retry_after_ms }),
+        1 => any::<u64>().prop_map(|retry_after_ms| {
+            StageEnd::Unreachable { detail: String::new(), retry_after_ms }
+        }),
     ]
 }
 
@@ -192,9 +196,10 @@ impl Answers {
 }
 
 fn moves() -> impl Strategy<Value = Move> {
+    let back = || prop_oneof![8 => Just(0_usize), 1 => 0_usize..5];
     prop_oneof![
         10 => (0_usize..4, answers()).prop_map(|(back, answers)| Move::Answer(back, answers)),
-        6 => (prop_oneof![8 => Just(0_usize), 1 => 0_usize..5], stage_end()).prop_map(|(back, end)| Move::End(back, end)),
+        6 => (back(), stage_end()).prop_map(|(back, end)| Move::End(back, end)),
         3 => Just(Move::Wake),
         2 => prop_oneof![0..2_000_u64, 0..4_000_000_u64].prop_map(Move::Pass),
         2 => length().prop_map(|bytes| Move::Input(TaskInput::Spooled { bytes })),
@@ -226,7 +231,8 @@ fn some_options() -> impl Strategy<Value = TaskOptions> {
                 ..TaskOptions::default()
             }
         });
-    prop_oneof![4 => any::<u64>().prop_map(|seed| TaskOptions { seed, ..TaskOptions::default() }), 1 => strange]
+    let usual = any::<u64>().prop_map(|seed| TaskOptions { seed, ..TaskOptions::default() });
+    prop_oneof![4 => usual, 1 => strange]
 }
 
 /// Near the end of all time nothing lies ahead to wait for; elsewhere everything is watched.

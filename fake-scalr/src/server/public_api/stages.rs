@@ -118,8 +118,8 @@ pub(in crate::server) async fn apply_output(
     output(&server, &bearer, Kind::Apply, &id, from).await
 }
 
-/// What stands where the console of a lost task ends. It is no part of the log: should its worker still bring the
-/// rest, that takes its place.
+/// What stands where the console of a lost task ends. It is no part of the log: should its worker still
+/// bring the rest, that takes its place.
 const CUT_MARK: &str = "\n[the console ends here: its worker was lost]\n";
 
 async fn output(server: &Server, bearer: &Token, kind: Kind, id: &str, asked: From) -> Answer {
