@@ -194,7 +194,7 @@ impl Supervisor {
             TaskInput::RunnerGone { detail } => self.runner_gone(now, &detail, out),
             TaskInput::Answer { op, answer } => self.answered(now, op, answer, out),
             TaskInput::StageEnded { op, end } => self.stage_ended(now, op, end, out),
-            TaskInput::Spooled { bytes } => self.console.grew(bytes),
+            TaskInput::Spooled { bytes, lines } => self.console.grew(bytes, lines),
             TaskInput::Stop { grace_ms } => self.told_to_stop(now, grace_ms, out),
         }
     }

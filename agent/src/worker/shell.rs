@@ -123,7 +123,12 @@ pub enum Report {
         uploaded: Option<BlobRef>,
     },
     /// The console has grown.
-    Spooled(LogDigest),
+    Spooled {
+        /// Its length and digest now.
+        log: LogDigest,
+        /// How many lines of the brain's own are in it.
+        lines: u32,
+    },
 }
 
 /// What comes into the mailbox.
@@ -286,12 +291,12 @@ where
                 self.uploaded.extend(uploaded);
                 TaskInput::StageEnded { op, end }
             }
-            Mail::Report(Report::Spooled(log)) => {
+            Mail::Report(Report::Spooled { log, lines }) => {
                 if self.logs.len() == LOGS_MAX {
                     self.logs.pop_front();
                 }
                 self.logs.push_back(log);
-                TaskInput::Spooled { bytes: log.bytes }
+                TaskInput::Spooled { bytes: log.bytes, lines }
             }
         }
     }

@@ -79,6 +79,7 @@ pub fn start<T: TaskApi + Clone + 'static>(
         options: Arc::new(options),
         api,
         console,
+        lines: 0,
         reports,
         ended,
         runner: None,
@@ -93,6 +94,8 @@ struct Workbench<T> {
     options: Arc<WorkOptions>,
     api: T,
     console: Console,
+    /// How many lines of the brain's own are in the console.
+    lines: u32,
     reports: mpsc::Sender<Report>,
     /// Where stages of the worker's own say that they have ended.
     ended: mpsc::Sender<(Op, Box<StageDone>)>,
@@ -203,6 +206,7 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
             Order::Drain => self.drain().await,
             Order::Print(line) => {
                 let masked = self.run.as_ref().map_or_else(|| line.clone(), |run| run.masker.mask(&line));
+                self.lines = self.lines.saturating_add(1);
                 self.spool(|console| console.print(&masked)).await;
             }
             Order::Acknowledged(bytes) => self.spool(|console| console.acknowledge(bytes)).await,
@@ -232,7 +236,7 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
         }
         if self.console.bytes() != before {
             let log = LogDigest { bytes: self.console.bytes(), sha256: self.console.sha256() };
-            self.report(Report::Spooled(log)).await;
+            self.report(Report::Spooled { log, lines: self.lines }).await;
         }
     }
 

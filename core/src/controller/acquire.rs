@@ -30,6 +30,13 @@ impl Controller {
         }
     }
 
+    /// Tells Scalr soon of room that an acquire which waits there has promised and others have taken since.
+    pub(super) fn take_back_room(&mut self, turn: &mut Turn<'_>) {
+        if self.session.acquire.is_some() && self.slots() < self.session.acquire_slots {
+            self.heartbeat_soon(turn);
+        }
+    }
+
     pub(super) fn acquire(&mut self, turn: &mut Turn<'_>) {
         let is_wanted = (self.session.is_ready || planted(Mutant::AcquiresBeforeFirstHeartbeat))
             && self.session.acquire.is_none()
@@ -49,6 +56,7 @@ impl Controller {
         let wait_ms = if slots == 0 { longest.min(AHEAD_WAIT_MS) } else { longest };
         let request = Acquire { slots, ahead, actions: self.options.actions.clone(), wait_ms };
         let call = ScalrCall::Acquire(registration.agent.clone(), request);
+        self.session.acquire_slots = slots;
         self.session.acquire = Some(self.call_scalr(turn, Call::Acquire, call));
     }
 

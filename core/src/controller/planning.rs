@@ -148,6 +148,7 @@ impl Controller {
         // What it did itself is no reason for another.
         self.timers.clear(&Timer::Plan);
         self.acquire_if_room(turn);
+        self.take_back_room(turn);
     }
 
     fn carry_out(&mut self, turn: &mut Turn<'_>, plan: Plan, keys: &mut BTreeMap<TaskId, TaskAt>) {

@@ -40,6 +40,8 @@ pub(super) struct Session {
     /// Whether Scalr knows that nothing more is taken.
     pub(super) is_draining_told: bool,
     pub(super) acquire: Option<Op>,
+    /// How many free slots it named, or a heartbeat since.
+    pub(super) acquire_slots: u32,
     pub(super) acquire_attempts: u32,
     /// Acquires that were given up, whose answers still bring tasks.
     late_acquires: BTreeSet<Op>,

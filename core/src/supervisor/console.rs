@@ -18,12 +18,12 @@ use super::{
     timers::Nearest,
 };
 
-/// Lines of ours that have not yet been seen in the spool.
+/// Lines of ours, and how many of them have been seen in the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Printed {
-    /// The console is at least this long once they are in it, if nothing in them is masked.
-    bytes: u64,
-    /// When it is no longer waited for.
+    lines: u32,
+    seen: u32,
+    /// When the last one is no longer waited for.
     until: Millis,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Console {
     pub(super) is_refused: bool,
     /// Since when no append has brought the server on.
     stuck_since: Option<Millis>,
-    printed: Option<Printed>,
+    printed: Printed,
 }
 
 impl Console {
@@ -58,13 +58,13 @@ impl Console {
             is_closed: false,
             is_refused: false,
             stuck_since: None,
-            printed: None,
+            printed: Printed { lines: 0, seen: 0, until: Millis(0) },
         }
     }
 
-    pub(super) fn grew(&mut self, bytes: u64) {
+    pub(super) fn grew(&mut self, bytes: u64, lines: u32) {
         self.spooled = self.spooled.max(bytes);
-        self.printed = self.printed.filter(|printed| self.spooled < printed.bytes);
+        self.printed.seen = self.printed.seen.max(lines);
     }
 
     /// How many bytes the server shall have.
@@ -94,7 +94,7 @@ impl Console {
 
     /// Until when our own last line is waited for.
     pub(super) fn printed_until(&self) -> Millis {
-        self.printed.map_or(Millis(0), |printed| printed.until)
+        if self.printed.seen < self.printed.lines { self.printed.until } else { Millis(0) }
     }
 
     /// When appends have failed for so long that the outcome is sent ahead of the log.
@@ -123,9 +123,9 @@ impl Console {
 
 impl Supervisor {
     pub(super) fn print(&mut self, now: Millis, line: String, out: &mut Vec<TaskEffect>) {
-        let before = self.console.printed.map_or(self.console.spooled, |printed| printed.bytes);
-        let bytes = before.saturating_add(line.len() as u64);
-        self.console.printed = Some(Printed { bytes, until: now + PRINT_WAIT_MS });
+        let printed = &mut self.console.printed;
+        printed.lines = printed.lines.saturating_add(1);
+        printed.until = now + PRINT_WAIT_MS;
         out.push(TaskEffect::Print(line));
     }
 

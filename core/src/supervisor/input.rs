@@ -45,6 +45,8 @@ pub enum TaskInput {
     Spooled {
         /// Its whole length.
         bytes: u64,
+        /// How many [`Print`](super::effect::TaskEffect::Print)ed lines are in it, from the first on.
+        lines: u32,
     },
     /// Stop, within this time: SIGTERM to the worker, or the runner's word that it got one.
     Stop {

@@ -99,6 +99,9 @@ impl State {
         }
         if beat.draining {
             self.waiters.remove(id);
+        } else if let Some(waiter) = self.waiters.get_mut(id) {
+            // A newer word than its acquire's: others may have taken the room since.
+            waiter.slots = waiter.slots.min(beat.slots);
         }
         let verdicts = beat.tasks.iter().map(|task| self.verdict(now, id, task)).collect();
         Ok(Reply::Heartbeat(HeartbeatAnswer { wanted: self.wanted(now, id), verdicts }))

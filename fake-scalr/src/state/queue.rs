@@ -66,12 +66,16 @@ impl State {
                 "its last heartbeat said that it takes no more work",
             ));
         }
-        let room = usize::try_from(u64::from(ask.slots) + u64::from(ask.ahead)).unwrap_or(usize::MAX);
+        // Where a poll is looked at again, what its agent's heartbeats have said since holds.
+        let until_ms = now.ms + ask.wait_ms;
+        let waiter = self.waiters.get(id).filter(|waiter| waiter.until_ms == until_ms);
+        let slots = waiter.map_or(ask.slots, |waiter| waiter.slots.min(ask.slots));
+        let room = usize::try_from(u64::from(slots) + u64::from(ask.ahead)).unwrap_or(usize::MAX);
         let room = room.min(GRANTS_MAX);
         let picked = self.pick(now, id, &ask.actions, room);
         if picked.is_empty() && ask.slots > 0 && ask.wait_ms > 0 {
             // Not a fact that must survive: neither journaled nor counted as a change.
-            self.waiters.insert(id.clone(), Waiter { slots: ask.slots, until_ms: now.ms + ask.wait_ms });
+            self.waiters.insert(id.clone(), Waiter { slots, until_ms });
         } else {
             self.waiters.remove(id);
         }

@@ -236,3 +236,19 @@ fn holds_are_told_in_batches_and_not_too_often() {
             heartbeat slots=0 [t1@1 t2@1]
     "#]]);
 }
+
+#[test]
+fn room_that_an_acquire_has_promised_and_others_have_taken_is_taken_back() {
+    let mut story = Story::ready_with(ControllerOptions { capacity: 1, ..options() }, vec![], vec![]);
+    story.verdicts = vec![(key("t9@1"), Verdict::HeldByOther)];
+    story.advance(2_000);
+    assert!(story.has("acquire slots=1"), "it waits at the server");
+    story.skip();
+    story.job(job("t9@1", 11));
+    story.advance(1_100);
+    story.check(&expect![[r#"
+        3.000s watch: Job j-t9-1 deleting=false end=None
+        3.000s …
+            heartbeat slots=0 [t9@1]
+    "#]]);
+}

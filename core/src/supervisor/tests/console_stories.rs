@@ -1,14 +1,17 @@
 //! The console on its way.
 
 use expect_test::expect;
-use scalr_protocol::agent::Action;
+use scalr_protocol::{
+    agent::Action,
+    task::{Signal, TaskErrorCode},
+};
 
 use crate::{
     supervisor::{effect::Stage, options::TaskOptions},
     task_api::TaskError,
 };
 
-use super::story::{Story, claim, done, options, unreachable};
+use super::story::{Story, claim, done, failed, options, unreachable};
 
 fn planning() -> Story {
     Story::confirmed(Action::Plan, &[]).until(Stage::Plan)
@@ -157,5 +160,32 @@ fn a_silent_server_is_asked_again() {
             op9 append 0..10
         60.219s wake
             op14 append 0..10
+    "#]]);
+}
+
+#[test]
+fn what_the_tool_wrote_before_is_not_taken_for_a_line_of_ours() {
+    let mut story = planning();
+    story.spooled(10).appended(Ok(10)).pass(100).signal(Signal::Cancel);
+    // All of it was in the pipe when the line was printed, and it is longer than the line.
+    story.spooled_without_our_line(500).appended(Ok(500));
+    story.end(failed(TaskErrorCode::PlanFailed, 1)).pass(10).spooled(540).appended(Ok(540));
+    story.check(expect![[r#"
+        0.000s spooled 10
+            op9 append 0..10
+        0.000s op9 appended: has 10
+        0.100s op5 signals: [Cancel]
+            drain
+            log Info: stopping: Run canceled
+            print "Run canceled. Stopping gracefully..."
+            op8 interrupt
+        0.100s spooled 500
+            op10 append 10..500
+        0.100s op10 appended: has 500
+        0.100s op8 failed: PlanFailed "it said no" exit Some(1)
+        0.110s spooled 540
+            op11 append 500..540
+        0.110s op11 appended: has 540
+            op12 finish canceled exit 1 log 540 Canceled: Run canceled
     "#]]);
 }

@@ -175,8 +175,9 @@ impl World {
             TaskEffect::Begin { op, stage, .. } => self.begin(op, stage),
             TaskEffect::Signal { op, signal } => self.signal(op, signal),
             TaskEffect::Print(line) => {
-                let bytes = self.stages.spool(line.len() as u64 + 1);
-                self.push(1, Event::Input(TaskInput::Spooled { bytes }));
+                self.stages.lines += 1;
+                let spooled = self.stages.spool(line.len() as u64 + 1);
+                self.push(1, Event::Input(spooled));
             }
             TaskEffect::WakeAt(at) => {
                 self.wake = at;
@@ -198,9 +199,9 @@ impl World {
         let is_troubled = self.is_troubled();
         let (lasts_ms, end) =
             self.stages.begin(&mut self.dice, op, stage, self.scenario.failures, is_troubled);
-        let bytes = self.stages.spool(self.dice.below(3_000_000));
+        let spooled = self.stages.spool(self.dice.below(3_000_000));
         let half_ms = lasts_ms / 2;
-        self.push(half_ms, Event::Input(TaskInput::Spooled { bytes }));
+        self.push(half_ms, Event::Input(spooled));
         self.push(lasts_ms, Event::Input(TaskInput::StageEnded { op, end }));
     }
 
@@ -213,8 +214,8 @@ impl World {
 
     /// The stage does not end as it would have; what it has written is spooled now.
     fn unschedule(&mut self, op: Op) {
-        let bytes = self.stages.spool(0);
-        self.push(1, Event::Input(TaskInput::Spooled { bytes }));
+        let spooled = self.stages.spool(0);
+        self.push(1, Event::Input(spooled));
         self.heap.retain(|_, event| {
             !matches!(event, Event::Input(TaskInput::StageEnded { op: named, .. }) if *named == op)
         });

@@ -85,7 +85,7 @@ impl Monitor {
         match input {
             TaskInput::Began => self.has_begun = true,
             TaskInput::RunnerReady => self.is_runner_ready = true,
-            TaskInput::Spooled { bytes } => self.spooled = self.spooled.max(*bytes),
+            TaskInput::Spooled { bytes, .. } => self.spooled = self.spooled.max(*bytes),
             TaskInput::StageEnded { op, .. } => self.running = self.running.filter(|running| running != op),
             TaskInput::Answer { op, answer } => self.answered(*op, answer),
             // What ran in it has ended with it, whether its end is heard of or not.

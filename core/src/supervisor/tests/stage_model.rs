@@ -6,7 +6,7 @@ use crate::{
     op::Op,
     supervisor::{
         effect::{Stage, StopSignal},
-        input::{StageEnd, StageFacts},
+        input::{StageEnd, StageFacts, TaskInput},
     },
 };
 
@@ -27,6 +27,8 @@ pub(super) struct StageModel {
     running: Option<(Op, Stage)>,
     pub(super) begun: u64,
     pub(super) spooled: u64,
+    /// How many lines of the Supervisor's own are in the console.
+    pub(super) lines: u32,
     /// The exit code of the plan or the apply, if its end was heard of.
     pub(super) main_exit: Option<i32>,
     /// How many needed stages ended badly.
@@ -55,9 +57,9 @@ fn failed(stage: Stage, exit_code: i32, has_errored_state: bool) -> StageEnd {
 
 impl StageModel {
     /// The console grows by so many bytes.
-    pub(super) fn spool(&mut self, bytes: u64) -> u64 {
+    pub(super) fn spool(&mut self, bytes: u64) -> TaskInput {
         self.spooled += bytes;
-        self.spooled
+        TaskInput::Spooled { bytes: self.spooled, lines: self.lines }
     }
 
     /// How long the stage will take, and how it will end.

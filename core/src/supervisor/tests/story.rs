@@ -69,6 +69,8 @@ pub(super) struct Story {
     stage: Option<(Op, Stage)>,
     calls: Vec<(Op, TaskCall)>,
     pub(super) is_over: bool,
+    /// How many lines it has printed: all of them are in whatever is spooled next.
+    printed: u32,
     /// All that has happened, in order.
     #[cfg(feature = "mutants")]
     pub(super) script: Vec<(Millis, TaskInput)>,
@@ -91,6 +93,7 @@ impl Story {
             stage: None,
             calls: Vec::new(),
             is_over: false,
+            printed: 0,
             #[cfg(feature = "mutants")]
             script: Vec::new(),
         }
@@ -175,9 +178,9 @@ impl Story {
             TaskEffect::Begin { op, stage, .. } => self.stage = Some((op, stage)),
             TaskEffect::WakeAt(at) => self.wake = Some(at),
             TaskEffect::Exit { .. } => self.is_over = true,
+            TaskEffect::Print(_) => self.printed += 1,
             TaskEffect::Signal { .. }
             | TaskEffect::Drain
-            | TaskEffect::Print(_)
             | TaskEffect::Log(_)
             | TaskEffect::DismissRunner => {}
         }
@@ -244,7 +247,14 @@ impl Story {
     }
 
     pub(super) fn spooled(&mut self, bytes: u64) -> &mut Self {
-        self.input(TaskInput::Spooled { bytes })
+        let lines = self.printed;
+        self.input(TaskInput::Spooled { bytes, lines })
+    }
+
+    /// The console grows by what the tool has written, and the last line of ours is not in it yet.
+    pub(super) fn spooled_without_our_line(&mut self, bytes: u64) -> &mut Self {
+        let lines = self.printed.saturating_sub(1);
+        self.input(TaskInput::Spooled { bytes, lines })
     }
 
     pub(super) fn stop(&mut self, grace_s: u64) -> &mut Self {

@@ -37,7 +37,7 @@ pub(super) fn input(input: &TaskInput) -> String {
         TaskInput::RunnerGone { detail } => format!("runner gone: {detail}"),
         TaskInput::Answer { op, answer } => format!("{op} {}", self::answer(answer)),
         TaskInput::StageEnded { op, end } => format!("{op} {}", self::end(end)),
-        TaskInput::Spooled { bytes } => format!("spooled {bytes}"),
+        TaskInput::Spooled { bytes, .. } => format!("spooled {bytes}"),
         TaskInput::Stop { grace_ms } => format!("stop within {}", millis(*grace_ms)),
     }
 }
