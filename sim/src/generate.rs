@@ -4,6 +4,8 @@
 //! The same shape gives the same scenario for ever: it is how a failure on another machine is met again. It
 //! must never make a scenario that a sound agent could not bring to its end.
 
+mod cluster;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -86,6 +88,7 @@ fn world(dice: &mut Dice, shape: Shape) -> Setup {
     setup.controllers = (0..shape.controllers.clamp(1, Shape::CONTROLLERS_MAX))
         .map(|place| controller(dice, place))
         .collect();
+    setup.cluster = cluster::setup(dice);
     setup.profiles = (0..dice.few(1, 3)).map(|_| profile(dice)).collect();
     setup.runs = runs(dice, shape, u32::try_from(setup.profiles.len()).unwrap_or(1));
     setup

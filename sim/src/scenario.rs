@@ -14,7 +14,7 @@ pub use self::bad::BadScenario;
 use crate::{
     fault::{Fault, What},
     world::{
-        setup::Setup,
+        setup::{RunSetup, Setup},
         snag::{Moment, Planned, Strike},
         truth::FiredWhat,
     },
@@ -90,7 +90,9 @@ impl Scenario {
     /// Writes it as a file, without what is as it would be anyway.
     pub fn write(&self) -> String {
         let full = serde_json::to_value(self).unwrap_or_default();
-        let plain = serde_json::to_value(Self::default()).unwrap_or_default();
+        let mut plain = Self::default();
+        plain.world.runs.push(RunSetup::default());
+        let plain = serde_json::to_value(plain).unwrap_or_default();
         let mut text = serde_json::to_string_pretty(&bad::without_defaults(full, &plain)).unwrap_or_default();
         text.push('\n');
         text

@@ -55,7 +55,8 @@ fn opening(scenario: &Scenario) -> String {
     )
 }
 
-fn fact_line(fact: &Fact) -> String {
+/// A fact as a line.
+pub fn fact_line(fact: &Fact) -> String {
     let what = match &fact.what {
         FactKind::Queued => "is queued".to_owned(),
         FactKind::Granted { agent, process, fence } => {

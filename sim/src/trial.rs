@@ -27,9 +27,8 @@ const LOOK_MS: u64 = 5_000;
 const REST_MS: u64 = 25_000;
 
 /// How long after the last run is over everything must be at rest: finished Jobs are kept for a minute, a
-/// node that died takes minutes to be missed, and a worker that lost contact delivers until it is told that
-/// nobody wants it.
-const SETTLE_MS: u64 = 3_600_000;
+/// node that died takes minutes to be missed, and a runner whose worker never came waits for it for an hour.
+const SETTLE_MS: u64 = 2 * 3_600_000;
 
 /// What came of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]

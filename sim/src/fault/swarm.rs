@@ -214,7 +214,7 @@ impl Swarm {
 }
 
 /// An example of a kind for this world; none where it could not happen in it.
-pub fn example(id: FaultId, dice: &mut Dice, setup: &Setup, chaos_ms: u64) -> Option<What> {
+pub(super) fn example(id: FaultId, dice: &mut Dice, setup: &Setup, chaos_ms: u64) -> Option<What> {
     use FaultId as F;
     Some(match id {
         F::S1 | F::S2 | F::S3 | F::S4 | F::S5 | F::S11 => scalr::lost(id, dice, setup),

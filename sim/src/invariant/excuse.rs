@@ -11,6 +11,27 @@ use crate::{
     world::snag::{Fate, Planned, Snag, Strike, Who},
 };
 
+/// The kinds of fault that end in a SIGTERM to a pod.
+const STOPPING: [FaultId; 17] = [
+    FaultId::K11,
+    FaultId::K13,
+    FaultId::K14,
+    FaultId::P1,
+    FaultId::P2,
+    FaultId::P3,
+    FaultId::N1,
+    FaultId::N2,
+    FaultId::N3,
+    FaultId::N4,
+    FaultId::N5,
+    FaultId::N6,
+    FaultId::N8,
+    FaultId::N9,
+    FaultId::C3,
+    FaultId::C4,
+    FaultId::C5,
+];
+
 /// What is excused in a scenario.
 #[derive(Clone, Debug)]
 pub(super) struct Excuses {
@@ -18,6 +39,8 @@ pub(super) struct Excuses {
     has_faults: bool,
     /// Workers may be suspended, or their clocks run wrong: none of them can stop in time.
     pub(super) workers_lose_time: bool,
+    /// Pods may be told to stop, with whatever grace.
+    pub(super) pods_are_stopped: bool,
     /// Which runs are canceled, and whether by force.
     pub(super) canceled: BTreeSet<(u32, bool)>,
 }
@@ -49,8 +72,14 @@ impl Excuses {
             has_faults: !strikes.is_empty() || !snags.is_empty(),
             workers_lose_time: strikes.iter().any(|planned| tampers(&planned.what))
                 || snags.iter().any(|snag| matches!(snag.fate, Fate::Pause { .. })),
+            pods_are_stopped: scenario.faults.iter().any(|fault| STOPPING.contains(&fault.id)),
             canceled: canceled.collect(),
         }
+    }
+
+    /// Whether one of these kinds may go wrong.
+    pub(super) fn any(&self, kinds: &[FaultId]) -> bool {
+        kinds.iter().any(|kind| self.kinds.contains(kind))
     }
 
     /// Whether nothing at all goes wrong but of these kinds.

@@ -1,12 +1,13 @@
 //! What controllers owe: room that is kept, work that is taken, waits that are explained.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use scalr_core::{clock::Millis, controller::Controller};
+use scalr_core::{clock::Millis, cluster::Job, controller::Controller};
 use scalr_protocol::id::{Fence, TaskId};
 
 use super::{Checked, Checks, Invariant};
 use crate::{
+    fault::FaultId,
     scenario::Scenario,
     world::{World, process::ProcessId, setup::TaskNumber},
 };
@@ -34,6 +35,10 @@ pub(super) struct Fleet {
     /// Held tasks without an explanation, and since when.
     unexplained: BTreeMap<(ProcessId, TaskNumber), Millis>,
     steps: u64,
+    /// The tasks for which each controller has asked for a Job.
+    asked: BTreeMap<ProcessId, BTreeSet<TaskNumber>>,
+    /// When the creation of a Job was last asked for.
+    pub(super) last_job_asked: Millis,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +60,14 @@ impl Fleet {
             idle_since: None,
             unexplained: BTreeMap::new(),
             steps: 0,
+            asked: BTreeMap::new(),
+            last_job_asked: Millis(0),
         }
+    }
+
+    /// A wait that begins anew.
+    pub(super) fn forget_wait(&mut self, number: TaskNumber) {
+        self.unexplained.retain(|(_, waiting), _| *waiting != number);
     }
 
     pub(super) fn runs(&self) -> u64 {
@@ -79,10 +91,12 @@ impl Checks {
             held: status.held,
         };
         self.fleet.seats.insert(seat, seen);
-        self.balance()?;
+        self.balance(world)?;
         self.fleet.steps += 1;
         // Held tasks are looked at now and then: a wait without a reason lasts.
-        if status.held > 0 && self.fleet.steps.is_multiple_of(4) {
+        // Who is suspended explains nothing.
+        let is_awake = !self.excuses.any(&[FaultId::A10]);
+        if is_awake && status.held > 0 && self.fleet.steps.is_multiple_of(4) {
             self.explained(world, process, brain)?;
         }
         if self.fleet.steps.is_multiple_of(16) {
@@ -93,8 +107,10 @@ impl Checks {
         Ok(())
     }
 
-    fn balance(&mut self) -> Checked {
+    fn balance(&mut self, world: &World) -> Checked {
         let fleet = &mut self.fleet;
+        // Who has died holds nothing.
+        fleet.seats.retain(|seat, seen| world.controller_at(*seat).is_some_and(|(id, _)| id == seen.process));
         if fleet.seats.len() < 2 || (fleet.has_faults && self.now < fleet.heals_at + CALM_MS) {
             fleet.idle_since = None;
             return Ok(());
@@ -147,18 +163,48 @@ impl Checks {
         fence: Fence,
     ) -> Checked {
         let Some(id) = world.truth().task(number).and_then(|task| task.id.as_ref()) else { return Ok(()) };
-        self.one_job(world, number, id, fence)?;
-        let _ = process;
-        Ok(())
+        self.fleet.last_job_asked = self.now;
+        self.capacity(world, number, process)?;
+        self.one_job(world, number, id, fence)
+    }
+
+    /// A controller asks for no more Jobs than it has room for: those that it has made or is making, and those
+    /// that were there when it began. What others make meanwhile it can't know in time.
+    fn capacity(&mut self, world: &World, number: TaskNumber, process: ProcessId) -> Checked {
+        let Some(seat) = world.controllers().find(|(_, id, _)| *id == process).map(|(seat, ..)| seat) else {
+            // Who asked is dead already.
+            return Ok(());
+        };
+        let capacity = world.setup().controllers.get(seat as usize).map_or(0, |setup| setup.capacity);
+        let asked = self.fleet.asked.entry(process).or_default();
+        asked.insert(number);
+        let live: BTreeSet<&TaskId> =
+            world.cluster().jobs().filter(|job| !is_over(world, job)).map(|job| &job.task).collect();
+        let own = asked.iter().filter(|number| {
+            let id = world.truth().task(**number).and_then(|task| task.id.as_ref());
+            id.is_some_and(|id| live.contains(id))
+        });
+        let own = u32::try_from(own.count()).unwrap_or(u32::MAX);
+        // The one that is being asked for is not there yet, or is asked for again.
+        let is_there = world.truth().task(number).and_then(|task| task.id.as_ref()).is_some_and(|id| live.contains(id));
+        let wanted = own + u32::from(!is_there);
+        self.require(wanted <= capacity, Invariant::CapRespected, number, || {
+            format!("{process:?} makes its {wanted}th Job at once, and may have {capacity}")
+        })
     }
 
     fn one_job(&self, world: &World, number: TaskNumber, id: &TaskId, fence: Fence) -> Checked {
-        let jobs = world.cluster().jobs().filter(|job| job.task == *id && job.fence == fence);
-        let names: std::collections::BTreeSet<_> = jobs.map(|job| &job.name).collect();
-        let _ = names;
         let made = world.cluster().jobs_made().get(&(id.clone(), fence)).copied().unwrap_or(0);
-        self.require(made <= 1, Invariant::CapRespected, number, || {
+        // Where others delete Jobs, one that was asked for and not heard of may be made again.
+        let kinds = [FaultId::K11, FaultId::K12, FaultId::K13, FaultId::K14];
+        self.require(made <= 1 || self.excuses.any(&kinds), Invariant::CapRespected, number, || {
             format!("{made} Jobs were made for its fence {}", fence.0)
         })
     }
+}
+
+/// Whether nothing of a Job runs or will: it takes no room.
+fn is_over(world: &World, job: &Job) -> bool {
+    let mut pods = world.cluster().pods().filter(|(_, pod)| pod.job_uid == job.uid).peekable();
+    job.end.is_some() || (pods.peek().is_some() && pods.all(|(_, pod)| pod.is_proved_over()))
 }

@@ -25,6 +25,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watched {
     holder: Option<AgentId>,
+    granted: Millis,
     /// How often it was given away for balance since its last Job was asked for.
     rebalanced: u32,
     /// What its workers said, the first time each.
@@ -37,6 +38,9 @@ pub(super) struct Watched {
 
 /// Killed by SIGKILL.
 const KILLED: i32 = 137;
+
+/// Heartbeats follow each other no sooner, and a network adds to that.
+const SPACING_MS: u64 = 1_500;
 
 /// How long a tool takes at most from the kill to its end.
 const KILL_MS: u64 = 2_000;
@@ -107,9 +111,12 @@ impl Checks {
         self.require(truth.confirms.is_empty(), Invariant::AtMostOnce, number, || {
             "it was granted again after its confirm".to_owned()
         })?;
+        let now = self.now;
         let watched = self.tasks.entry(number).or_default();
         let is_passed_on = watched.holder.as_ref().is_some_and(|holder| holder != agent);
         watched.holder = Some(agent.clone());
+        watched.granted = now;
+        self.fleet.forget_wait(number);
         if is_passed_on {
             self.mark("a task changed hands");
         }
@@ -124,8 +131,13 @@ impl Checks {
             }
             ReleaseReason::Rebalance => {
                 self.mark("a task given back for balance");
+                // Two controllers may learn of one slot at once; who lost it says so by its next heartbeat.
+                let is_race = self.now.since(self.fleet.last_job_asked) <= SPACING_MS;
                 let watched = self.tasks.entry(number).or_default();
-                watched.rebalanced += 1;
+                let held_ms = self.now.since(watched.granted);
+                if !is_race && (watched.rebalanced == 0 || held_ms > SPACING_MS) {
+                    watched.rebalanced += 1;
+                }
                 let times = watched.rebalanced;
                 // A controller that dies, or goes blind, after it was given a task can do nothing for it.
                 let holds = times <= 1 || !self.excuses.only(&[]);
@@ -352,7 +364,8 @@ impl Checks {
         let Some(truth) = world.truth().task(number) else { return Ok(()) };
         if status == TaskStatus::Lost {
             self.mark("a task was lost");
-            let runs = truth.code.iter().any(|code| code.to.is_none());
+            // Pushing a state only saves what was done, as long as anybody lets it.
+            let runs = truth.code.iter().any(|code| code.to.is_none() && code.stage != Stage::PushState);
             let (lost_ms, is_early) = self.lost_early(world, number);
             if is_early {
                 self.mark("lost was shortened");
@@ -388,8 +401,6 @@ impl Checks {
         let confirmed =
             world.truth().task(number).and_then(|task| task.confirms.last()).map(|confirm| confirm.at);
         let since_ms = self.now.since(confirmed.unwrap_or_default());
-        let ended = world.truth().task(number).and_then(|task| task.end).map(|end| end.at);
-        let _ = ended;
         (since_ms, since_ms < lost_after_ms)
     }
 

@@ -126,14 +126,22 @@ fn skip_value(text: &str, at: usize) -> Option<usize> {
     Some(at + values.byte_offset())
 }
 
+/// Members whose type has to be written whole, if it is written.
+const WHOLE: [&str; 5] = ["settings", "options", "even", "exponential", "lognormal"];
+
 /// A value without the members that are as in `plain`, all the way down.
 pub(super) fn without_defaults(value: Value, plain: &Value) -> Value {
     match value {
         Value::Object(members) => {
             let members = members.into_iter().filter_map(|(name, member)| {
                 let usual = plain.get(&name);
-                if name != "version" && usual == Some(&member) {
+                // A list of runs is as long as it is, even where each is as usual.
+                let is_kept = name == "version" || (name == "runs" && member != Value::Array(Vec::new()));
+                if usual == Some(&member) && !is_kept {
                     return None;
+                }
+                if WHOLE.contains(&name.as_str()) {
+                    return Some((name, member));
                 }
                 Some((name, without_defaults(member, usual.unwrap_or(&Value::Null))))
             });

@@ -52,6 +52,8 @@ pub(in super::super) struct WorkerShell {
     pub(in super::super) is_confirmed: bool,
     /// The console's length after masking.
     pub(in super::super) spooled: u64,
+    /// How many lines of the brain's own are in it.
+    lines: u32,
     pub(in super::super) uploaded: Vec<BlobRef>,
     /// What can be fetched, as `start` said.
     pub(in super::super) blobs: Vec<BlobKind>,
@@ -94,6 +96,7 @@ impl World {
             task_token: None,
             is_confirmed: false,
             spooled: 0,
+            lines: 0,
             uploaded: Vec::new(),
             blobs: Vec::new(),
             own: None,
@@ -220,6 +223,9 @@ impl World {
 
     /// A line of the worker's own goes into the console.
     pub(super) fn print(&mut self, id: ProcessId, bytes: u64) {
+        if let Some(shell) = self.processes.get_mut(&id).and_then(|process| process.worker_mut()) {
+            shell.lines += 1;
+        }
         self.spool(id, bytes, 1);
     }
 
@@ -229,9 +235,9 @@ impl World {
             return;
         };
         shell.spooled += bytes;
-        let (number, spooled) = (shell.number, shell.spooled);
-        self.truth.spooled(number, id, spooled);
-        self.tell(id, TaskInput::Spooled { bytes: spooled }, after_ms);
+        let (number, bytes, lines) = (shell.number, shell.spooled, shell.lines);
+        self.truth.spooled(number, id, bytes);
+        self.tell(id, TaskInput::Spooled { bytes, lines }, after_ms);
     }
 
     /// Something of the pod's own for a worker: by one pipe, in order.
