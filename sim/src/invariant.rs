@@ -8,16 +8,17 @@
 mod excuse;
 mod fleet;
 mod rest;
+mod room;
 mod task;
 
 use std::collections::BTreeMap;
 
 use scalr_core::clock::Millis;
 
-use self::{excuse::Excuses, fleet::Fleet, task::Watched};
+use self::{excuse::Excuses, fleet::Fleet, room::Room, task::Watched};
 use crate::{
     scenario::Scenario,
-    world::{EventRecord, Happening, World, setup::TaskNumber},
+    world::{EventRecord, Happening, World, process::ProcessId, setup::TaskNumber},
 };
 
 macro_rules! invariants {
@@ -114,6 +115,7 @@ pub struct Checks {
     excuses: Excuses,
     tasks: BTreeMap<TaskNumber, Watched>,
     fleet: Fleet,
+    rooms: BTreeMap<ProcessId, Room>,
     /// The last moment, and how many events it had.
     moment: (Millis, u64),
     /// The last second, and how many steps each process had in it.
@@ -132,6 +134,7 @@ impl Checks {
             excuses: Excuses::of(scenario),
             tasks: BTreeMap::new(),
             fleet: Fleet::new(scenario),
+            rooms: BTreeMap::new(),
             moment: (Millis(0), 0),
             second: (0, BTreeMap::new()),
             marks: BTreeMap::new(),

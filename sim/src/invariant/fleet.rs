@@ -1,9 +1,8 @@
-//! What controllers owe: room that is kept, work that is taken, waits that are explained.
+//! What controllers owe: work that is taken, waits that are explained.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use scalr_core::{clock::Millis, cluster::Job, controller::Controller};
-use scalr_protocol::id::{Fence, TaskId};
+use scalr_core::{clock::Millis, controller::Controller};
 
 use super::{Checked, Checks, Invariant};
 use crate::{
@@ -15,6 +14,9 @@ use crate::{
 /// A free controller waits no longer while another can't launch what it holds: what is given back reaches it
 /// by the next heartbeat of the holder, and its next acquire.
 const IDLE_MS: u64 = 30_000;
+
+/// For so long Scalr does not offer a task to who gave it back for balance.
+const NOT_OFFERED_MS: u64 = 30_000;
 
 /// A task that has just come is planned within this.
 const UNEXPLAINED_MS: u64 = 2_000;
@@ -35,8 +37,8 @@ pub(super) struct Fleet {
     /// Held tasks without an explanation, and since when.
     unexplained: BTreeMap<(ProcessId, TaskNumber), Millis>,
     steps: u64,
-    /// The tasks for which each controller has asked for a Job.
-    asked: BTreeMap<ProcessId, BTreeSet<TaskNumber>>,
+    /// When each process has last given something back for balance: Scalr does not offer it again at once.
+    gave_back: BTreeMap<ProcessId, Millis>,
     /// When the creation of a Job was last asked for.
     pub(super) last_job_asked: Millis,
 }
@@ -60,7 +62,7 @@ impl Fleet {
             idle_since: None,
             unexplained: BTreeMap::new(),
             steps: 0,
-            asked: BTreeMap::new(),
+            gave_back: BTreeMap::new(),
             last_job_asked: Millis(0),
         }
     }
@@ -68,6 +70,11 @@ impl Fleet {
     /// A wait that begins anew.
     pub(super) fn forget_wait(&mut self, number: TaskNumber) {
         self.unexplained.retain(|(_, waiting), _| *waiting != number);
+    }
+
+    /// Something was given back for balance.
+    pub(super) fn gave_back(&mut self, now: Millis, process: ProcessId) {
+        self.gave_back.insert(process, now);
     }
 
     pub(super) fn runs(&self) -> u64 {
@@ -82,6 +89,9 @@ impl Checks {
             self.fleet.seats.remove(&seat);
             return Ok(());
         };
+        if self.fleet.seats.get(&seat).is_none_or(|seen| seen.process != process) {
+            self.began(world, process);
+        }
         let status = brain.status();
         let seen = Seen {
             process,
@@ -122,8 +132,15 @@ impl Checks {
             fleet.idle_since = None;
             return Ok(());
         };
+        // A slot is free only where a Job could be made.
+        if world.cluster().is_quota_full() {
+            fleet.idle_since = None;
+            return Ok(());
+        }
         let since = *fleet.idle_since.get_or_insert(self.now);
-        let waited_ms = self.now.since(since);
+        // What somebody gave back for balance he is not offered for a while.
+        let not_before = fleet.gave_back.get(&idle.process).map_or(since, |at| since.max(*at + NOT_OFFERED_MS));
+        let waited_ms = self.now.since(not_before);
         if waited_ms > IDLE_MS {
             let what = format!(
                 "{:?} has had {} free slots for {waited_ms} ms while {:?} holds {} tasks",
@@ -153,58 +170,4 @@ impl Checks {
         }
         Ok(())
     }
-
-    /// The creation of a Job is at the API server's door.
-    pub(super) fn job_asked(
-        &mut self,
-        world: &World,
-        number: TaskNumber,
-        process: ProcessId,
-        fence: Fence,
-    ) -> Checked {
-        let Some(id) = world.truth().task(number).and_then(|task| task.id.as_ref()) else { return Ok(()) };
-        self.fleet.last_job_asked = self.now;
-        self.capacity(world, number, process)?;
-        self.one_job(world, number, id, fence)
-    }
-
-    /// A controller asks for no more Jobs than it has room for: those that it has made or is making, and those
-    /// that were there when it began. What others make meanwhile it can't know in time.
-    fn capacity(&mut self, world: &World, number: TaskNumber, process: ProcessId) -> Checked {
-        let Some(seat) = world.controllers().find(|(_, id, _)| *id == process).map(|(seat, ..)| seat) else {
-            // Who asked is dead already.
-            return Ok(());
-        };
-        let capacity = world.setup().controllers.get(seat as usize).map_or(0, |setup| setup.capacity);
-        let asked = self.fleet.asked.entry(process).or_default();
-        asked.insert(number);
-        let live: BTreeSet<&TaskId> =
-            world.cluster().jobs().filter(|job| !is_over(world, job)).map(|job| &job.task).collect();
-        let own = asked.iter().filter(|number| {
-            let id = world.truth().task(**number).and_then(|task| task.id.as_ref());
-            id.is_some_and(|id| live.contains(id))
-        });
-        let own = u32::try_from(own.count()).unwrap_or(u32::MAX);
-        // The one that is being asked for is not there yet, or is asked for again.
-        let is_there = world.truth().task(number).and_then(|task| task.id.as_ref()).is_some_and(|id| live.contains(id));
-        let wanted = own + u32::from(!is_there);
-        self.require(wanted <= capacity, Invariant::CapRespected, number, || {
-            format!("{process:?} makes its {wanted}th Job at once, and may have {capacity}")
-        })
-    }
-
-    fn one_job(&self, world: &World, number: TaskNumber, id: &TaskId, fence: Fence) -> Checked {
-        let made = world.cluster().jobs_made().get(&(id.clone(), fence)).copied().unwrap_or(0);
-        // Where others delete Jobs, one that was asked for and not heard of may be made again.
-        let kinds = [FaultId::K11, FaultId::K12, FaultId::K13, FaultId::K14];
-        self.require(made <= 1 || self.excuses.any(&kinds), Invariant::CapRespected, number, || {
-            format!("{made} Jobs were made for its fence {}", fence.0)
-        })
-    }
-}
-
-/// Whether nothing of a Job runs or will: it takes no room.
-fn is_over(world: &World, job: &Job) -> bool {
-    let mut pods = world.cluster().pods().filter(|(_, pod)| pod.job_uid == job.uid).peekable();
-    job.end.is_some() || (pods.peek().is_some() && pods.all(|(_, pod)| pod.is_proved_over()))
 }

@@ -61,7 +61,7 @@ impl Checks {
         match &fact.what {
             FactKind::Queued => Ok(()),
             FactKind::Granted { agent, .. } => self.granted(number, truth, agent),
-            FactKind::Released { reason, .. } => self.released(number, *reason),
+            FactKind::Released { process, reason, .. } => self.released(number, *process, *reason),
             FactKind::JobAsked { process, fence } => {
                 self.tasks.entry(number).or_default().rebalanced = 0;
                 self.job_asked(world, number, *process, *fence)
@@ -123,7 +123,7 @@ impl Checks {
         Ok(())
     }
 
-    fn released(&mut self, number: TaskNumber, reason: ReleaseReason) -> Checked {
+    fn released(&mut self, number: TaskNumber, process: ProcessId, reason: ReleaseReason) -> Checked {
         match reason {
             ReleaseReason::Drain => {
                 self.mark("a task given back by a drain");
@@ -131,6 +131,7 @@ impl Checks {
             }
             ReleaseReason::Rebalance => {
                 self.mark("a task given back for balance");
+                self.fleet.gave_back(self.now, process);
                 // Two controllers may learn of one slot at once; who lost it says so by its next heartbeat.
                 let is_race = self.now.since(self.fleet.last_job_asked) <= SPACING_MS;
                 let watched = self.tasks.entry(number).or_default();

@@ -116,6 +116,13 @@ impl ClusterModel {
         })
     }
 
+    /// Whether the namespace's quota leaves no room for another Job, or for its pod.
+    pub fn is_quota_full(&self) -> bool {
+        let quota = self.quota(self.now);
+        let is_full = |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count >= limit as usize);
+        is_full(quota.jobs, self.jobs.len()) || is_full(quota.pods, self.active_pods as usize)
+    }
+
     /// The version of the last write.
     pub fn revision(&self) -> u64 {
         self.api.revision
