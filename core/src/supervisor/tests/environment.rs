@@ -69,6 +69,7 @@ struct World {
     stages: StageModel,
     wake: Millis,
     calls: u64,
+    is_outcome_sent: bool,
     leave_by: Millis,
     exit: Option<u8>,
 }
@@ -88,6 +89,7 @@ impl World {
             stages: StageModel::default(),
             wake: Millis::NEVER,
             calls: 0,
+            is_outcome_sent: false,
             leave_by: Millis::NEVER,
             exit: None,
             scenario,
@@ -148,6 +150,8 @@ impl World {
                     }
                 }
             }
+            // Under a grace the outcome goes out before the end of what was killed is heard of.
+            TaskInput::StageEnded { .. } if self.is_outcome_sent => {}
             TaskInput::StageEnded { op, end } => self.stages.ended(*op, end),
             TaskInput::Began
             | TaskInput::Wake
@@ -169,6 +173,7 @@ impl World {
         match effect {
             TaskEffect::Call { op, call } => {
                 self.calls += 1;
+                self.is_outcome_sent |= matches!(call, TaskCall::Finish(_));
                 let latency_ms = 1 + self.dice.below(200);
                 self.push(latency_ms, Event::Arrives(op, call));
             }
@@ -348,4 +353,23 @@ proptest! {
         world.play();
         world.check_the_end();
     }
+}
+
+/// A grace of seconds within a cancel: the kill is heard of while the outcome is on its way.
+#[test]
+fn an_end_that_is_heard_of_after_the_outcome_changes_nothing() {
+    let mut world = World::new(Scenario {
+        seed: 17_546_012_815_729_087_736,
+        action: Action::Apply,
+        hooks: vec![HookPhase::PreInit],
+        trouble: 0,
+        failures: 0,
+        heals_s: 742,
+        cancel_s: Some(641),
+        force_s: None,
+        stop_s: Some((738, 7)),
+        runner_gone_s: None,
+    });
+    world.play();
+    world.check_the_end();
 }
