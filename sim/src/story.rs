@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, fmt::Write as _};
 
+use scalr_protocol::agent::ReleaseReason;
+
 use crate::{
     invariant::{Checks, Violation},
     scenario::Scenario,
@@ -57,7 +59,12 @@ fn opening(scenario: &Scenario) -> String {
 
 /// A fact as a line.
 pub fn fact_line(fact: &Fact) -> String {
-    let what = match &fact.what {
+    format!("{} {}: {}", fact.at, fact.task, fact_what(fact))
+}
+
+/// What happened to a task, without when and to which.
+pub fn fact_what(fact: &Fact) -> String {
+    match &fact.what {
         FactKind::Queued => "is queued".to_owned(),
         FactKind::Granted { agent, process, fence } => {
             format!("is granted to {agent} ({process:?}) under fence {}", fence.0)
@@ -68,12 +75,31 @@ pub fn fact_line(fact: &Fact) -> String {
         FactKind::JobAsked { process, fence } => {
             format!("{process:?} asks for its Job under fence {}", fence.0)
         }
-        FactKind::DeleteAsked { process, fence, status, current, is_running } => format!(
+        FactKind::DeleteAsked { process, fence, status, current, is_running, of: _ } => format!(
             "{process:?} asks to delete its Job of fence {} ({status:?} under {}, {})",
             fence.0,
             current.0,
             if *is_running { "running" } else { "not running" }
         ),
+        FactKind::DoorSent { process, fence, reason } => {
+            format!("{process:?} shuts the door of fence {}: {}", fence.0, why(*reason))
+        }
+        FactKind::LaunchFailed { process, fence } => {
+            format!("is not launched by {process:?}, fence {} is shut", fence.0)
+        }
+        FactKind::CreateSent { process, fence } => {
+            format!("{process:?} makes its Job for fence {}", fence.0)
+        }
+        FactKind::CreateAnswered { process, fence, answer } => {
+            format!("{process:?} hears of its Job for fence {}: {answer:?}", fence.0)
+        }
+        FactKind::Renewed { process, sent } => format!("{process:?} has its lease since {sent}"),
+        FactKind::Drained { process } => format!("{process:?} takes all output from now on"),
+        FactKind::Signaled { process, signal } => format!("{process:?} sends {signal:?}"),
+        FactKind::StateLeft { process } => format!("a state lies in the run's folder of {process:?}"),
+        FactKind::UploadSent { process, kind } => format!("{process:?} sends its {}", kind.as_str()),
+        FactKind::Uploaded { process, kind } => format!("{process:?} has sent its {}", kind.as_str()),
+        FactKind::Overstayed { process } => format!("{process:?} has not ended within its grace"),
         FactKind::WorkerBegan { process, pod, fence } => {
             format!("a worker begins: {process:?} in {pod} for fence {}", fence.0)
         }
@@ -91,8 +117,15 @@ pub fn fact_line(fact: &Fact) -> String {
         }
         FactKind::Ended { status, outcome, .. } => format!("is over: {status:?}, {outcome:?}"),
         FactKind::Late { outcome } => format!("an outcome comes late: {outcome:?}"),
-    };
-    format!("{} {}: {what}", fact.at, fact.task)
+    }
+}
+
+fn why(reason: Option<ReleaseReason>) -> &'static str {
+    match reason {
+        None => "its launch has failed",
+        Some(ReleaseReason::Drain) => "drain",
+        Some(ReleaseReason::Rebalance) => "balance",
+    }
 }
 
 #[derive(Default)]

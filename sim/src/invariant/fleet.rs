@@ -139,7 +139,8 @@ impl Checks {
         }
         let since = *fleet.idle_since.get_or_insert(self.now);
         // What somebody gave back for balance he is not offered for a while.
-        let not_before = fleet.gave_back.get(&idle.process).map_or(since, |at| since.max(*at + NOT_OFFERED_MS));
+        let not_before =
+            fleet.gave_back.get(&idle.process).map_or(since, |at| since.max(*at + NOT_OFFERED_MS));
         let waited_ms = self.now.since(not_before);
         if waited_ms > IDLE_MS {
             let what = format!(

@@ -59,7 +59,18 @@ impl Checks {
         let number = fact.task;
         let Some(truth) = world.truth().task(number) else { return Ok(()) };
         match &fact.what {
-            FactKind::Queued => Ok(()),
+            FactKind::Queued
+            | FactKind::DoorSent { .. }
+            | FactKind::LaunchFailed { .. }
+            | FactKind::CreateSent { .. }
+            | FactKind::CreateAnswered { .. }
+            | FactKind::Renewed { .. }
+            | FactKind::Drained { .. }
+            | FactKind::Signaled { .. }
+            | FactKind::StateLeft { .. }
+            | FactKind::UploadSent { .. }
+            | FactKind::Uploaded { .. }
+            | FactKind::Overstayed { .. } => Ok(()),
             FactKind::Granted { agent, .. } => self.granted(number, truth, agent),
             FactKind::Released { process, reason, .. } => self.released(number, *process, *reason),
             FactKind::JobAsked { process, fence } => {

@@ -24,6 +24,11 @@ impl World {
         flights.map(|flight| (flight.kind, flight.task))
     }
 
+    /// Whether a process is suspended.
+    pub fn is_suspended(&self, process: ProcessId) -> bool {
+        self.processes.get(&process).is_some_and(|process| process.is_suspended())
+    }
+
     /// The controller of a place in the setup, if one lives.
     pub fn controller_at(&self, seat: u32) -> Option<(ProcessId, &scalr_core::controller::Controller)> {
         let id = self.seats.get(seat as usize)?.process?;

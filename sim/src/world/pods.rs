@@ -224,9 +224,16 @@ impl World {
 
     /// SIGKILL to a container.
     pub(super) fn kill_container(&mut self, pod: PodKey, role: Role, is_oom: bool) {
+        let now = self.now;
         let Some(run) = self.pods.get_mut(&pod) else { return };
         if *run.part(role) != Part::Running {
             return;
+        }
+        let (number, is_too_late) = (run.number, run.grace_left_ms(now) == Some(0));
+        if let Some(process) = run.process.filter(|_| role == Role::Worker && is_too_late && !is_oom)
+            && !self.is_suspended(process)
+        {
+            self.note(number, FactKind::Overstayed { process });
         }
         match role {
             Role::Worker => self.worker_ends(pod, KILLED, is_oom),

@@ -5,6 +5,7 @@
 
 mod adapter;
 mod effects;
+mod notes;
 mod worker;
 
 use fake_scalr::state::Token;
@@ -14,7 +15,10 @@ use scalr_core::{
     op::Op,
     supervisor::effect::TaskEffect,
 };
-use scalr_protocol::{agent::Action, id::InstanceId};
+use scalr_protocol::{
+    agent::Action,
+    id::{Fence, InstanceId},
+};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::{
@@ -86,6 +90,10 @@ pub(super) struct Flight {
     pub(super) op: Op,
     pub(super) kind: CallKind,
     pub(super) task: Option<TaskNumber>,
+    /// Of the Job that it makes.
+    pub(super) fence: Option<Fence>,
+    /// When it was wanted.
+    pub(super) sent: Millis,
     /// The latest moment at which anything for it arrives: a wire keeps its order.
     pub(super) last_at: Millis,
 }
@@ -183,6 +191,10 @@ impl Process {
 
     pub(super) fn now(&self, world: Millis) -> Millis {
         self.clock.at(world)
+    }
+
+    pub(super) fn is_suspended(&self) -> bool {
+        self.paused.is_some()
     }
 
     pub(super) fn flight(&self, op: Op) -> Option<&Flight> {
@@ -407,6 +419,15 @@ impl World {
                 self.kill_container(pod, Role::Worker, false);
             }
         }
+    }
+
+    /// The grace of a process is over.
+    pub(super) fn reap(&mut self, id: ProcessId, rebirth: Option<Rebirth>) {
+        let process = self.processes.get(&id);
+        if process.is_some_and(|process| !process.is_suspended() && process.worker().is_none()) {
+            self.truth.overstay(self.now, id);
+        }
+        self.kill(id, rebirth);
     }
 
     /// A controller's process is gone, for whatever reason.

@@ -100,19 +100,11 @@ impl World {
                 counted.fired += 1;
                 let fate = counted.snag.fate.clone();
                 self.truth.fire(self.now, FiredWhat::Snag { number, call: kind, leg }, task);
-                self.say_struck(|| format!("snag {number} at {kind:?} {leg:?}: {fate:?}"));
+                self.say_snag(&(kind, leg), &fate);
                 return Some(fate);
             }
         }
         None
-    }
-
-    fn say_struck(&mut self, line: impl FnOnce() -> String) {
-        let now = self.now;
-        if let Some(score) = &mut self.score {
-            use std::fmt::Write as _;
-            let _ = writeln!(score, "{now} !! {}", line());
-        }
     }
 
     /// A strike of the setup is due. Says whether it was one.
@@ -131,7 +123,7 @@ impl World {
 
     /// Lets something happen. Says whether there was anything for it to happen to.
     pub(super) fn strike_now(&mut self, strike: Strike) -> bool {
-        self.say_struck(|| format!("{strike:?}"));
+        self.say_strike(&strike);
         match strike {
             Strike::Approve { run } => self.approve(run),
             Strike::Discard { run } => return self.discard(run),

@@ -72,6 +72,13 @@ pub(super) struct Command {
     pieces_left: u32,
 }
 
+impl Command {
+    /// Whether it was begun by this.
+    pub(super) fn is(&self, op: Op) -> bool {
+        self.op == op
+    }
+}
+
 fn stage_key(number: TaskNumber, stage: Stage) -> u64 {
     number.key() ^ mix(key_of(stage.name()))
 }
@@ -317,6 +324,9 @@ impl World {
         let is_unpushed = stage == Stage::PushState && !self.is_scalr_up();
         let exit_code = if (is_away || is_unpushed) && exit_code == 0 { 1 } else { exit_code };
         self.note(number, FactKind::CodeEnded { pod, stage, exit_code, is_state_lost });
+        if has_errored_state {
+            self.note(number, FactKind::StateLeft { process });
+        }
         let is_done = exit_code == 0;
         if let Some(run) = self.pods.get_mut(&pod) {
             let folder = &mut run.folder;

@@ -7,7 +7,7 @@ mod fact;
 
 use std::collections::BTreeMap;
 
-pub use self::fact::{Fact, FactKind, Milestone};
+pub use self::fact::{CreateAnswer, Fact, FactKind, JobOwner, Milestone};
 use super::{
     cluster::PodKey,
     process::ProcessId,
@@ -134,6 +134,8 @@ pub struct Truth {
     fired: Vec<Fired>,
     /// How many calls of each kind were sent, whatever they were about.
     calls: BTreeMap<CallKind, u64>,
+    /// Controllers that were killed because their grace was over, and when.
+    overstayed: Vec<(Millis, ProcessId)>,
     /// Commands that run now, in whatever pod.
     running: u32,
     /// Tasks that are queued and not terminal.
@@ -183,6 +185,15 @@ impl Truth {
     /// How many tasks are queued and not terminal.
     pub fn open(&self) -> u32 {
         self.open
+    }
+
+    /// The controllers that were killed because their grace was over, though nothing had suspended them.
+    pub fn overstayed(&self) -> &[(Millis, ProcessId)] {
+        &self.overstayed
+    }
+
+    pub(super) fn overstay(&mut self, at: Millis, process: ProcessId) {
+        self.overstayed.push((at, process));
     }
 
     /// How many commands of users run now.
@@ -246,6 +257,17 @@ impl Truth {
             FactKind::Queued
             | FactKind::Granted { .. }
             | FactKind::Released { .. }
+            | FactKind::DoorSent { .. }
+            | FactKind::LaunchFailed { .. }
+            | FactKind::CreateSent { .. }
+            | FactKind::CreateAnswered { .. }
+            | FactKind::Renewed { .. }
+            | FactKind::Drained { .. }
+            | FactKind::Signaled { .. }
+            | FactKind::StateLeft { .. }
+            | FactKind::UploadSent { .. }
+            | FactKind::Uploaded { .. }
+            | FactKind::Overstayed { .. }
             | FactKind::JobAsked { .. }
             | FactKind::DeleteAsked { .. }
             | FactKind::WorkerBegan { .. }
@@ -305,6 +327,17 @@ impl TaskTruth {
             FactKind::Queued
             | FactKind::Granted { .. }
             | FactKind::Released { .. }
+            | FactKind::DoorSent { .. }
+            | FactKind::LaunchFailed { .. }
+            | FactKind::CreateSent { .. }
+            | FactKind::CreateAnswered { .. }
+            | FactKind::Renewed { .. }
+            | FactKind::Drained { .. }
+            | FactKind::Signaled { .. }
+            | FactKind::StateLeft { .. }
+            | FactKind::UploadSent { .. }
+            | FactKind::Uploaded { .. }
+            | FactKind::Overstayed { .. }
             | FactKind::JobAsked { .. }
             | FactKind::DeleteAsked { .. }
             | FactKind::WorkerBegan { .. }

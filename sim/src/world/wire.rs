@@ -156,13 +156,15 @@ impl World {
                 self.jobs.insert(spec.name.clone(), KnownJob { number, task, fence });
                 self.note(number, FactKind::JobAsked { process, fence });
             }
-            ClusterCall::Delete(name, _) => {
+            ClusterCall::Delete(name, uid) => {
                 let Some(KnownJob { number, task, fence }) = self.jobs.get(name).cloned() else { return };
                 let Some(glance) = self.scalr().glance(&task) else { return };
                 let is_running =
                     self.pods.values().any(|pod| pod.task == task && pod.fence == fence && pod.is_running());
                 let (status, current) = (glance.status, glance.fence);
-                self.note(number, FactKind::DeleteAsked { process, fence, status, current, is_running });
+                let of = self.cluster.owner_of(name, uid, (&task, fence));
+                let what = FactKind::DeleteAsked { process, fence, status, current, is_running, of };
+                self.note(number, what);
             }
         }
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use scalr_core::cluster::{Job, JobName, NodeName, Pod};
+use scalr_core::cluster::{Job, JobName, NodeName, Pod, Uid};
 use scalr_protocol::id::{Fence, TaskId};
 
 use super::{
+    super::truth::JobOwner,
     ClusterModel,
     alphabet::{NodeKey, PodKey, Role},
     api_server::Ledger,
@@ -88,6 +89,21 @@ impl ClusterModel {
     /// The Jobs of ours that are stored.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.jobs.values().filter(|job| job.is_ours).map(|job| &job.view)
+    }
+
+    /// Whose Job it is that a deletion of this name and UID would hit, where it is meant for this grant.
+    pub fn owner_of(&self, name: &JobName, uid: &Uid, meant: (&TaskId, Fence)) -> JobOwner {
+        match self.jobs.values().find(|job| job.view.uid == *uid) {
+            None => JobOwner::Nobody,
+            Some(job) if !job.is_ours => JobOwner::Foreign,
+            Some(job) if job.view.name == *name && (&job.view.task, job.view.fence) == meant => JobOwner::Own,
+            Some(_) => JobOwner::Another,
+        }
+    }
+
+    /// Whether a Job has had more than one pod: nobody can know in time that a pod has followed another.
+    pub fn has_followers(&self, job: &Uid) -> bool {
+        self.jobs.values().any(|record| record.view.uid == *job && record.pods_made() > 1)
     }
 
     /// The pods that are stored.

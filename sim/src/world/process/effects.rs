@@ -8,7 +8,7 @@ use scalr_core::{
     clock::Millis,
     cluster::WatchEvent,
     controller::{
-        effect::{ClusterCall, Effect, ScalrCall},
+        effect::{ClusterCall, Effect, Note, NoteLevel, ScalrCall},
         input::{Answer, Input},
     },
     op::Op,
@@ -80,6 +80,7 @@ impl World {
                     let mail = Mail::Cluster { op, kind, task, input, was_late: true };
                     return self.meet_at_the_door(id, mail, &fate);
                 }
+                self.note_create_answer(id, op, &input);
                 self.forget_answered(id, &input);
                 self.step_controller(id, input);
                 self.passes(id, kind, task, Leg::Processed);
@@ -111,6 +112,7 @@ impl World {
     }
 
     fn scalr_answered(&mut self, id: ProcessId, op: Op, kind: CallKind, came: Came) {
+        self.note_renewal(id, op, kind, &came);
         let Some(process) = self.processes.get_mut(&id) else { return };
         process.land(op);
         match &process.brain {
@@ -145,16 +147,13 @@ impl World {
     }
 
     fn step_controller(&mut self, id: ProcessId, input: Input) {
+        self.say_input(id, &input);
         let mut effects = std::mem::take(&mut self.scratch.effects);
         let Some(process) = self.processes.get_mut(&id) else { return };
         let local = process.now(self.now);
-        let Brain::Controller { brain, seat } = &mut process.brain else { return };
+        let Brain::Controller { brain, .. } = &mut process.brain else { return };
         if self.is_hashed {
             (self.now, id, &input).hash(&mut self.digest);
-        }
-        if let Some(score) = &mut self.score {
-            use std::fmt::Write as _;
-            let _ = writeln!(score, "{} controller {seat} ({id:?} at {local}) takes {input:?}", self.now);
         }
         brain.step(local, input, &mut effects);
         if self.is_hashed {
@@ -167,17 +166,13 @@ impl World {
     }
 
     pub(super) fn step_worker(&mut self, id: ProcessId, input: TaskInput) {
+        self.say_task_input(id, &input);
         let mut effects = std::mem::take(&mut self.scratch.task_effects);
         let Some(process) = self.processes.get_mut(&id) else { return };
         let local = process.now(self.now);
         let Brain::Worker(shell) = &mut process.brain else { return };
         if self.is_hashed {
             (self.now, id, &input).hash(&mut self.digest);
-        }
-        if let Some(score) = &mut self.score {
-            use std::fmt::Write as _;
-            let number = shell.number;
-            let _ = writeln!(score, "{} worker of {number} ({id:?} at {local}) takes {input:?}", self.now);
         }
         shell.brain.step(local, input, &mut effects);
         if self.is_hashed {
@@ -196,10 +191,7 @@ impl World {
 
     fn carry_out_each(&mut self, id: ProcessId, wishes: &mut impl Iterator<Item = Wish>) {
         while let Some(wish) = wishes.next() {
-            if let Some(score) = &mut self.score {
-                use std::fmt::Write as _;
-                let _ = writeln!(score, "    {wish:?}");
-            }
+            self.say_wish(id, &wish);
             let taken = match wish {
                 Wish::Controller(effect) => self.want(id, effect),
                 Wish::Worker(effect) => self.want_task(id, effect),
@@ -306,6 +298,7 @@ impl World {
         let session = self.processes.get(&id).and_then(|process| process.session.clone());
         let bearer = session.filter(|_| kind != CallKind::Register);
         let bearer = bearer.unwrap_or_else(|| self.scalr.pool_token().clone());
+        self.note_door(id, task, &call);
         let (call, wait_ms) = agent_call(call);
         let command = Command::Agent { bearer, key: None, call };
         self.send_to_scalr(id, op, kind, task, command, wait_ms, by_ms)
@@ -340,8 +333,9 @@ impl World {
     }
 
     fn take_off(&mut self, id: ProcessId, op: Op, kind: CallKind, task: Option<TaskNumber>) {
+        let now = self.now;
         if let Some(process) = self.processes.get_mut(&id) {
-            process.flights.push(Flight { op, kind, task, last_at: Millis(0) });
+            process.flights.push(Flight { op, kind, task, fence: None, sent: now, last_at: Millis(0) });
         }
         self.truth.count_call(task, kind);
     }
@@ -391,6 +385,7 @@ impl World {
             Before::Waits => return Taken::Held(Wish::Controller(Effect::Cluster { op, call })),
         };
         self.take_off(id, op, kind, task);
+        self.note_create(id, op, task, &call);
         let key = wire_key(id, op);
         if self.is_cut_from_cluster(id) {
             let at = self.now + self.setup.scalr.timeout_ms;
@@ -430,10 +425,15 @@ impl World {
                 self.alive(id)
             }
             TaskEffect::Signal { op, signal } => {
+                self.note_signal(id, op, signal);
                 self.signal_stage(id, op, signal);
                 self.alive(id)
             }
-            TaskEffect::Drain | TaskEffect::Log(_) => Taken::Done,
+            TaskEffect::Drain => {
+                self.note_drain(id);
+                Taken::Done
+            }
+            TaskEffect::Log(_) => Taken::Done,
             TaskEffect::Print(line) => {
                 self.print(id, line.len() as u64 + 1);
                 Taken::Done
@@ -461,7 +461,12 @@ impl World {
 impl Wish {
     /// A wish that changes nothing.
     fn nothing() -> Self {
-        Self::Worker(TaskEffect::Drain)
+        Self::Worker(TaskEffect::Log(Note {
+            level: NoteLevel::Info,
+            message: String::new(),
+            task: None,
+            job: None,
+        }))
     }
 }
 

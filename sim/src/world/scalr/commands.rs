@@ -4,6 +4,7 @@
 use fake_scalr::state::{AgentCall, Command, PublicCall, Reply, TaskCall, status::TaskStatus};
 use scalr_protocol::{
     agent::{Action, Messages, ReleaseReason},
+    blob::BlobKind,
     error::{ApiError, ErrorCode},
     id::{AgentId, Fence, RunId, TaskId},
     task::Signals,
@@ -50,6 +51,16 @@ impl World {
                     self.note(number, FactKind::Released { process, fence, reason });
                 }
             }
+            (Said::LaunchFailed { fence }, Reply::Done) => {
+                if let Some(number) = call.task {
+                    self.note(number, FactKind::LaunchFailed { process, fence });
+                }
+            }
+            (Said::Upload { kind }, Reply::BlobStored { .. }) => {
+                if let Some(number) = call.task {
+                    self.note(number, FactKind::Uploaded { process, kind });
+                }
+            }
             (Said::Start { fence }, Reply::Started(_)) => {
                 if let Some(number) = call.task {
                     self.note(number, FactKind::Claimed { process, fence });
@@ -69,6 +80,8 @@ impl World {
             (
                 Said::Acquire { .. }
                 | Said::Release { .. }
+                | Said::LaunchFailed { .. }
+                | Said::Upload { .. }
                 | Said::Start { .. }
                 | Said::Lease { .. }
                 | Said::Else,
@@ -164,6 +177,8 @@ impl World {
 enum Said {
     Acquire { agent: AgentId },
     Release { fence: Fence, reason: ReleaseReason },
+    LaunchFailed { fence: Fence },
+    Upload { kind: BlobKind },
     Start { fence: Fence },
     Lease { fence: Fence },
     Else,
@@ -178,6 +193,10 @@ impl Said {
             Command::Agent { call: AgentCall::Release { release, .. }, .. } => {
                 Self::Release { fence: release.fence, reason: release.reason }
             }
+            Command::Agent { call: AgentCall::LaunchFailed { failure, .. }, .. } => {
+                Self::LaunchFailed { fence: failure.fence }
+            }
+            Command::Task { call: TaskCall::BlobPut(blob), .. } => Self::Upload { kind: blob.kind },
             Command::Agent { call: AgentCall::Start { start, .. }, .. } => Self::Start { fence: start.fence },
             Command::Task { call: TaskCall::Lease(lease), .. } => Self::Lease { fence: lease.fence },
             Command::Agent { .. }

@@ -169,9 +169,11 @@ fn every_step_tells_a_line() {
     world.keep_score();
     let mut score = String::new();
     while world.step().is_some() && !world.is_over() {
-        score.push_str(world.score().unwrap());
+        for line in world.score() {
+            score.push_str(&format!("{}: {}\n", line.who, line.what));
+        }
     }
-    for word in ["controller 0", "worker of run 0 plan", "Granted", "Confirmed", "CodeBegan", "Ended"] {
+    for word in ["agent-0: begins", "worker 0:plan: begins", "granted", "confirmed", "init begins", "is over"] {
         assert!(score.contains(word), "no {word}");
     }
 }

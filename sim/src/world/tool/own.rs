@@ -88,6 +88,7 @@ impl World {
     }
 
     fn call_blob(&mut self, id: ProcessId, op: Op, kind: CallKind, call: TaskCall) {
+        self.note_upload(id, &call);
         let Some(command) = self.blob_command(id, call) else { return };
         let task = self.processes.get(&id).and_then(|process| process.worker()).map(|shell| shell.number);
         self.send_to_scalr(id, op, kind, task, command, 0, 0);

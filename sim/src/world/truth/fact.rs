@@ -1,9 +1,14 @@
 //! One thing that happened to a task, and what has become true by it.
 
 use fake_scalr::state::status::TaskStatus;
-use scalr_core::{clock::Millis, supervisor::effect::Stage};
+use scalr_core::{
+    clock::Millis,
+    cluster::{ClusterError, Job},
+    supervisor::effect::{Stage, StopSignal},
+};
 use scalr_protocol::{
     agent::ReleaseReason,
+    blob::BlobKind,
     id::{AgentId, Fence},
     task::Outcome,
 };
@@ -81,6 +86,38 @@ pub enum FactKind {
         /// Why.
         reason: ReleaseReason,
     },
+    /// A controller has sent the call that shuts its door.
+    DoorSent {
+        /// Whose call.
+        process: ProcessId,
+        /// Which fence it names.
+        fence: Fence,
+        /// Why the task is given back; none where its launch has failed.
+        reason: Option<ReleaseReason>,
+    },
+    /// The server has taken the word of a controller that it could not be started.
+    LaunchFailed {
+        /// Whose call.
+        process: ProcessId,
+        /// Which fence was shut.
+        fence: Fence,
+    },
+    /// A controller has sent the creation of a Job.
+    CreateSent {
+        /// Whose call.
+        process: ProcessId,
+        /// For which fence.
+        fence: Fence,
+    },
+    /// A controller has heard what came of the creation of a Job.
+    CreateAnswered {
+        /// Whose call.
+        process: ProcessId,
+        /// For which fence.
+        fence: Fence,
+        /// What.
+        answer: CreateAnswer,
+    },
     /// The creation of a Job has reached the API server.
     JobAsked {
         /// Whose call.
@@ -100,6 +137,8 @@ pub enum FactKind {
         current: Fence,
         /// Whether a worker or a runner of the Job still ran.
         is_running: bool,
+        /// Whose Job has that UID, if any has.
+        of: JobOwner,
     },
     /// The process of a worker has begun.
     WorkerBegan {
@@ -133,6 +172,13 @@ pub enum FactKind {
         /// Under which fence.
         fence: Fence,
     },
+    /// A worker has heard that its lease was renewed.
+    Renewed {
+        /// Which.
+        process: ProcessId,
+        /// When the renewal was sent.
+        sent: Millis,
+    },
     /// The runner has begun a command.
     CodeBegan {
         /// Of which worker.
@@ -164,6 +210,42 @@ pub enum FactKind {
         /// For how often, from 1.
         nth: u32,
     },
+    /// A worker has told its runner to take all output from now on, whatever becomes of it.
+    Drained {
+        /// Which.
+        process: ProcessId,
+    },
+    /// A worker has signaled a command.
+    Signaled {
+        /// Which.
+        process: ProcessId,
+        /// How.
+        signal: StopSignal,
+    },
+    /// An apply has left a state that it could not push.
+    StateLeft {
+        /// Of which worker.
+        process: ProcessId,
+    },
+    /// A worker has sent a file.
+    UploadSent {
+        /// Which.
+        process: ProcessId,
+        /// What.
+        kind: BlobKind,
+    },
+    /// The server has a file of a worker.
+    Uploaded {
+        /// Whose.
+        process: ProcessId,
+        /// What.
+        kind: BlobKind,
+    },
+    /// A worker was killed because its grace was over.
+    Overstayed {
+        /// Which.
+        process: ProcessId,
+    },
     /// A worker has said how it ended.
     FinishSent {
         /// Which.
@@ -191,6 +273,55 @@ pub enum FactKind {
     },
 }
 
+/// What a controller hears of the creation of a Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CreateAnswer {
+    /// It is there.
+    Made,
+    /// It was there, and is over or going.
+    Over,
+    /// Nothing that says whether it is there.
+    Unheard,
+    /// To come back later.
+    Later {
+        /// After how long.
+        retry_after_ms: u64,
+    },
+    /// There is no room, or no template.
+    NoRoom,
+    /// It is refused for good.
+    Refused,
+}
+
+impl CreateAnswer {
+    /// What this answer says.
+    pub(in super::super) fn of(answer: &Result<Job, ClusterError>) -> Self {
+        match answer {
+            Ok(_) => Self::Made,
+            Err(ClusterError::Over) => Self::Over,
+            Err(ClusterError::Unreachable { .. } | ClusterError::Gone) => Self::Unheard,
+            Err(ClusterError::RateLimited { retry_after_ms }) => {
+                Self::Later { retry_after_ms: *retry_after_ms }
+            }
+            Err(ClusterError::QuotaExceeded { .. } | ClusterError::Template { .. }) => Self::NoRoom,
+            Err(ClusterError::Refused { .. } | ClusterError::NameTaken) => Self::Refused,
+        }
+    }
+}
+
+/// Whose Job it is that a deletion names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobOwner {
+    /// That of the task and fence which the name was given for.
+    Own,
+    /// No Job has this UID any more.
+    Nobody,
+    /// One of ours with another name, or for another grant.
+    Another,
+    /// Somebody else's.
+    Foreign,
+}
+
 impl FactKind {
     /// What has become true by it.
     pub fn milestone(&self) -> Option<Milestone> {
@@ -210,9 +341,21 @@ impl FactKind {
             Self::CodeEnded { stage: Stage::Plan | Stage::Apply, .. } => Milestone::MainEnded,
             Self::FinishSent { .. } => Milestone::FinishSent,
             Self::Ended { .. } => Milestone::Ended,
-            Self::Released { .. } | Self::CodeEnded { .. } | Self::Interrupted { .. } | Self::Late { .. } => {
-                return None;
-            }
+            Self::Released { .. }
+            | Self::DoorSent { .. }
+            | Self::LaunchFailed { .. }
+            | Self::CreateSent { .. }
+            | Self::CreateAnswered { .. }
+            | Self::Renewed { .. }
+            | Self::CodeEnded { .. }
+            | Self::Interrupted { .. }
+            | Self::Drained { .. }
+            | Self::Signaled { .. }
+            | Self::StateLeft { .. }
+            | Self::UploadSent { .. }
+            | Self::Uploaded { .. }
+            | Self::Overstayed { .. }
+            | Self::Late { .. } => return None,
         })
     }
 }
