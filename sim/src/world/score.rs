@@ -74,13 +74,27 @@ impl World {
             | FactKind::Claimed { .. }
             | FactKind::Confirmed { .. }
             | FactKind::FinishSent { .. }
+            | FactKind::LaunchFailed { .. }
+            | FactKind::Uploaded { .. }
             | FactKind::Ended { .. }
             | FactKind::Late { .. } => "scalr",
             FactKind::JobAsked { .. }
             | FactKind::DeleteAsked { .. }
             | FactKind::WorkerBegan { .. }
-            | FactKind::WorkerEnded { .. } => "cluster",
-            FactKind::CodeBegan { .. } | FactKind::CodeEnded { .. } | FactKind::Interrupted { .. } => "runner",
+            | FactKind::WorkerEnded { .. }
+            | FactKind::Overstayed { .. } => "cluster",
+            FactKind::CodeBegan { .. }
+            | FactKind::CodeEnded { .. }
+            | FactKind::Interrupted { .. }
+            | FactKind::StateLeft { .. } => "runner",
+            // What went out and what came in is told already.
+            FactKind::DoorSent { .. }
+            | FactKind::CreateSent { .. }
+            | FactKind::CreateAnswered { .. }
+            | FactKind::Renewed { .. }
+            | FactKind::Drained { .. }
+            | FactKind::Signaled { .. }
+            | FactKind::UploadSent { .. } => return,
         };
         let what = format!("{} {}", short(fact.task), crate::story::fact_what(fact));
         self.say(who.to_owned(), what, false);
