@@ -5,21 +5,23 @@
 //! It must never call a scenario a smaller one that breaks another promise.
 
 mod simpler;
+mod without;
 
+use self::without::{Orphans, without_controller, without_run};
 use crate::{
     fault::{Fault, What},
     invariant::{Invariant, Violation},
+    luck,
     scenario::Scenario,
     trial,
-    world::{
-        cluster::ClusterFault,
-        setup::TaskNumber,
-        snag::{Moment, Planned, Snag, Strike, Who},
-    },
 };
 
 /// How many scenarios are tried at most: a second or two.
 pub const TRIES_MAX: u32 = 800;
+
+/// Under how many other dice a scenario is tried that lacks a run: what breaks the promise is still there,
+/// but it may have lost its luck.
+const OTHER_DICE: u64 = 4;
 
 /// A scenario that was made small.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,15 +107,36 @@ impl Shrinker<'_> {
         }
     }
 
-    /// The last ones first: then the others keep their numbers, and their luck.
+    /// Halves first, then one by one; the last ones first: then the others keep their numbers, and their luck.
     fn drop_runs(&mut self) {
+        let mut part = self.best.world.runs.len() / 2;
+        while part > 1 {
+            let mut to = self.best.world.runs.len();
+            while to > part {
+                let from = to - part;
+                let smaller = (from..to).rev().fold(self.best.clone(), |it, run| {
+                    without_run(&it, u32::try_from(run).unwrap_or(u32::MAX), Orphans::Dropped)
+                });
+                self.keeps(smaller);
+                to = from.min(self.best.world.runs.len());
+            }
+            part /= 2;
+        }
         let mut run = self.best.world.runs.len();
         while run > 0 {
             run -= 1;
             if self.best.world.runs.len() > 1 && run < self.best.world.runs.len() {
-                let smaller = without_run(&self.best, u32::try_from(run).unwrap_or(u32::MAX));
-                self.keeps(smaller);
+                self.drop_run(u32::try_from(run).unwrap_or(u32::MAX));
             }
+        }
+    }
+
+    fn drop_run(&mut self, run: u32) {
+        let smaller = without_run(&self.best, run, Orphans::Dropped);
+        let adopted = without_run(&self.best, run, Orphans::Adopted);
+        if !self.keeps(smaller.clone()) && (adopted.faults == smaller.faults || !self.keeps(adopted.clone()))
+        {
+            self.keeps_under_other_dice(&adopted);
         }
     }
 
@@ -123,9 +146,20 @@ impl Shrinker<'_> {
             place -= 1;
             if self.best.world.controllers.len() > 1 && place < self.best.world.controllers.len() {
                 let smaller = without_controller(&self.best, u32::try_from(place).unwrap_or(u32::MAX));
-                self.keeps(smaller);
+                if !self.keeps(smaller.clone()) {
+                    self.keeps_under_other_dice(&smaller);
+                }
             }
         }
+    }
+
+    /// Whether this one breaks the promise under dice near its own.
+    fn keeps_under_other_dice(&mut self, scenario: &Scenario) -> bool {
+        (1..=OTHER_DICE).any(|number| {
+            let mut other = scenario.clone();
+            other.world.seed = luck::mix(scenario.world.seed ^ number);
+            self.keeps(other)
+        })
     }
 
     fn simplify(&mut self) {
@@ -147,126 +181,6 @@ impl Shrinker<'_> {
                 change(&mut simpler.world.runs[place]);
                 self.keeps(simpler);
             }
-        }
-    }
-}
-
-fn without_run(scenario: &Scenario, gone: u32) -> Scenario {
-    let mut smaller = scenario.clone();
-    smaller.world.runs.remove(gone as usize);
-    let moved = |run: u32| match run.cmp(&gone) {
-        std::cmp::Ordering::Less => Some(run),
-        std::cmp::Ordering::Equal => None,
-        std::cmp::Ordering::Greater => Some(run - 1),
-    };
-    let rename = Rename { run: &moved, controller: &Some };
-    smaller.faults = scenario.faults.iter().filter_map(|fault| rename.fault(fault)).collect();
-    smaller
-}
-
-fn without_controller(scenario: &Scenario, gone: u32) -> Scenario {
-    let mut smaller = scenario.clone();
-    smaller.world.controllers.remove(gone as usize);
-    let moved = |place: u32| match place.cmp(&gone) {
-        std::cmp::Ordering::Less => Some(place),
-        std::cmp::Ordering::Equal => None,
-        std::cmp::Ordering::Greater => Some(place - 1),
-    };
-    let rename = Rename { run: &Some, controller: &moved };
-    smaller.faults = scenario.faults.iter().filter_map(|fault| rename.fault(fault)).collect();
-    smaller
-}
-
-/// Another numbering of runs and controllers; a fault of one that is gone is gone too.
-struct Rename<'a> {
-    run: &'a dyn Fn(u32) -> Option<u32>,
-    controller: &'a dyn Fn(u32) -> Option<u32>,
-}
-
-impl Rename<'_> {
-    fn fault(&self, fault: &Fault) -> Option<Fault> {
-        let what = match &fault.what {
-            What::Snag(snag) => What::Snag(self.snag(snag)?),
-            What::Strike(planned) => What::Strike(self.planned(planned)?),
-        };
-        Some(Fault { id: fault.id, what })
-    }
-
-    fn task(&self, task: TaskNumber) -> Option<TaskNumber> {
-        Some(TaskNumber { run: (self.run)(task.run)?, ..task })
-    }
-
-    fn who(&self, who: Who) -> Option<Who> {
-        Some(match who {
-            Who::Controller(place) => Who::Controller((self.controller)(place)?),
-            Who::WorkersOf(task) => Who::WorkersOf(self.task(task)?),
-            Who::Controllers | Who::Workers => who,
-        })
-    }
-
-    fn snag(&self, snag: &Snag) -> Option<Snag> {
-        let task = match snag.task {
-            Some(task) => Some(self.task(task)?),
-            None => None,
-        };
-        let who = match snag.who {
-            Some(who) => Some(self.who(who)?),
-            None => None,
-        };
-        Some(Snag { task, who, ..snag.clone() })
-    }
-
-    fn planned(&self, planned: &Planned) -> Option<Planned> {
-        let when = match planned.when {
-            Moment::At(at_ms) => Moment::At(at_ms),
-            Moment::When { task, is, nth, after_ms } => {
-                Moment::When { task: self.task(task)?, is, nth, after_ms }
-            }
-        };
-        let what = match planned.what.clone() {
-            Strike::Approve { run } => Strike::Approve { run: (self.run)(run)? },
-            Strike::Discard { run } => Strike::Discard { run: (self.run)(run)? },
-            Strike::Cancel { run, force } => Strike::Cancel { run: (self.run)(run)?, force },
-            Strike::Crash { who, rebirth } => Strike::Crash { who: self.who(who)?, rebirth },
-            Strike::KillRunner { task, is_oom } => Strike::KillRunner { task: self.task(task)?, is_oom },
-            Strike::Terminate { who, rebirth } => Strike::Terminate { who: self.who(who)?, rebirth },
-            Strike::Pause { who, for_ms } => Strike::Pause { who: self.who(who)?, for_ms },
-            Strike::Drift { who, drift_ppm } => Strike::Drift { who: self.who(who)?, drift_ppm },
-            Strike::Jump { who, ahead_ms } => Strike::Jump { who: self.who(who)?, ahead_ms },
-            Strike::Cut { who, from, for_ms } => Strike::Cut { who: self.who(who)?, from, for_ms },
-            Strike::Snag(snag) => Strike::Snag(self.snag(&snag)?),
-            Strike::Cluster(fault) => Strike::Cluster(self.cluster(fault)?),
-            what @ (Strike::ScalrDown { .. }
-            | Strike::ScalrSlow { .. }
-            | Strike::ScalrRefuses { .. }
-            | Strike::RevokePoolToken { .. }
-            | Strike::Heal) => what,
-        };
-        Some(Planned { when, what })
-    }
-
-    /// A fault of the cluster names its tasks wherever it likes: by its JSON.
-    fn cluster(&self, fault: ClusterFault) -> Option<ClusterFault> {
-        let mut value = serde_json::to_value(&fault).ok()?;
-        self.json(&mut value)?;
-        serde_json::from_value(value).ok()
-    }
-
-    fn json(&self, value: &mut serde_json::Value) -> Option<()> {
-        use serde_json::Value;
-        match value {
-            Value::Object(members) => {
-                let is_task =
-                    members.len() == 2 && members.contains_key("run") && members.contains_key("action");
-                if is_task {
-                    let run = u32::try_from(members.get("run")?.as_u64()?).ok()?;
-                    members.insert("run".to_owned(), (self.run)(run)?.into());
-                    return Some(());
-                }
-                members.values_mut().try_for_each(|member| self.json(member))
-            }
-            Value::Array(elements) => elements.iter_mut().try_for_each(|element| self.json(element)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(()),
         }
     }
 }

@@ -5,14 +5,14 @@ use crate::{
     luck::Span,
     scenario::Scenario,
     world::{
-        cluster::ClusterSetup,
+        cluster::{ClusterSetup, setup::QuotaSetup},
         setup::{ClockSetup, ControllerSetup, FailsPermille, Profile, RunSetup, ScalrSetup, WorkerSetup},
         snag::{Fate, Identity, Moment, Rebirth, Strike},
     },
 };
 
 /// What can be made plainer in a whole scenario.
-pub(super) const CHANGES: [fn(&mut Scenario); 14] = [
+pub(super) const CHANGES: [fn(&mut Scenario); 17] = [
     |it| it.world.cluster = ClusterSetup::default(),
     |it| {
         let pools = it.world.cluster.pools.clone();
@@ -55,6 +55,12 @@ pub(super) const CHANGES: [fn(&mut Scenario); 14] = [
         });
     },
     |it| it.world.controllers.iter_mut().for_each(|controller| controller.capacity = 10),
+    // Where it is room that matters, little room needs few runs.
+    |it| it.world.controllers.iter_mut().for_each(|controller| controller.capacity = 1),
+    |it| {
+        it.world.controllers.iter_mut().for_each(|it| it.capacity = (it.capacity / 2).max(1));
+    },
+    |it| it.world.cluster.quota = QuotaSetup::default(),
     |it| it.chaos_ms = it.chaos_ms / 2 + 1_000,
 ];
 
