@@ -56,6 +56,7 @@ impl Controller {
         let wait_ms = if slots == 0 { longest.min(AHEAD_WAIT_MS) } else { longest };
         let request = Acquire { slots, ahead, actions: self.options.actions.clone(), wait_ms };
         let call = ScalrCall::Acquire(registration.agent.clone(), request);
+        self.session.acquire_asked = slots;
         self.session.acquire_slots = slots;
         self.session.acquire = Some(self.call_scalr(turn, Call::Acquire, call));
     }

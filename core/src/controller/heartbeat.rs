@@ -64,7 +64,7 @@ impl Controller {
             (None, false) => AgentStatus::Idle,
         };
         let (slots, draining) = (self.slots(), self.drain.is_some());
-        self.session.acquire_slots = self.session.acquire_slots.min(slots);
+        self.session.acquire_slots = self.session.acquire_asked.min(slots);
         Heartbeat { status, error_message, slots, draining, tasks }
     }
 

@@ -40,7 +40,9 @@ pub(super) struct Session {
     /// Whether Scalr knows that nothing more is taken.
     pub(super) is_draining_told: bool,
     pub(super) acquire: Option<Op>,
-    /// How many free slots it named, or a heartbeat since.
+    /// How many free slots it named.
+    pub(super) acquire_asked: u32,
+    /// How many of those the last word of it or of a heartbeat since leaves.
     pub(super) acquire_slots: u32,
     pub(super) acquire_attempts: u32,
     /// Acquires that were given up, whose answers still bring tasks.

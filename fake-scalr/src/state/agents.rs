@@ -64,6 +64,9 @@ impl Agent {
 /// An acquire that waits empty-handed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Waiter {
+    /// How many free slots it named.
+    pub(super) asked: u32,
+    /// How many of those its agent's last heartbeat leaves.
     pub(super) slots: u32,
     pub(super) until_ms: u64,
 }
@@ -100,8 +103,8 @@ impl State {
         if beat.draining {
             self.waiters.remove(id);
         } else if let Some(waiter) = self.waiters.get_mut(id) {
-            // A newer word than its acquire's: others may have taken the room since.
-            waiter.slots = waiter.slots.min(beat.slots);
+            // A newer word than its acquire's: others may have taken the room since, or given it back.
+            waiter.slots = waiter.asked.min(beat.slots);
         }
         let verdicts = beat.tasks.iter().map(|task| self.verdict(now, id, task)).collect();
         Ok(Reply::Heartbeat(HeartbeatAnswer { wanted: self.wanted(now, id), verdicts }))

@@ -75,7 +75,7 @@ impl State {
         let picked = self.pick(now, id, &ask.actions, room);
         if picked.is_empty() && ask.slots > 0 && ask.wait_ms > 0 {
             // Not a fact that must survive: neither journaled nor counted as a change.
-            self.waiters.insert(id.clone(), Waiter { slots, until_ms });
+            self.waiters.insert(id.clone(), Waiter { asked: ask.slots, slots, until_ms });
         } else {
             self.waiters.remove(id);
         }

@@ -365,6 +365,54 @@ fn wanted_is_the_free_slots_of_those_who_wait_divided_among_the_holders() {
 }
 
 #[test]
+fn what_a_waiting_acquire_counts_for_is_what_its_agent_said_last() {
+    check(
+        "0 register a
+         0 register b
+         0 run dry
+         0 run dry
+         0 run dry
+         1 acquire a ahead=2
+         2 acquire b slots=2 wait=30000
+         3 beat a t1@1 t2@1 t3@1
+         4 beat b slots=0
+         5 beat a t1@1 t2@1 t3@1
+         6 beat b slots=1
+         7 beat a t1@1 t2@1 t3@1
+         8 beat b slots=5
+         9 beat a t1@1 t2@1 t3@1
+         10 beat b slots=0
+         11 release a t1 1 rebalance
+         12 acquire b slots=2 wait=20000
+         13 beat b slots=1
+         14 release a t2 1 rebalance
+         15 acquire b slots=2 wait=17000",
+        expect![[r#"
+            0 register a → 201
+            0 register b → 201
+            0 run dry → r1
+            0 run dry → r2
+            0 run dry → r3
+            1 acquire a ahead=2 → t1@1 t2@1 t3@1
+            2 acquire b slots=2 wait=30000 → nothing
+            3 beat a t1@1 t2@1 t3@1 → wanted 2 t1=Held t2=Held t3=Held
+            4 beat b slots=0 → wanted 0
+            5 beat a t1@1 t2@1 t3@1 → wanted 0 t1=Held t2=Held t3=Held
+            6 beat b slots=1 → wanted 0
+            7 beat a t1@1 t2@1 t3@1 → wanted 1 t1=Held t2=Held t3=Held
+            8 beat b slots=5 → wanted 0
+            9 beat a t1@1 t2@1 t3@1 → wanted 2 t1=Held t2=Held t3=Held
+            10 beat b slots=0 → wanted 0
+            11 release a t1 1 rebalance → done
+            12 acquire b slots=2 wait=20000 → nothing
+            13 beat b slots=1 → wanted 0
+            14 release a t2 1 rebalance → done
+            15 acquire b slots=2 wait=17000 → t1@3
+        "#]],
+    );
+}
+
+#[test]
 fn who_waited_too_long_wants_nothing() {
     check(
         "0 register a
