@@ -29,6 +29,7 @@ mod name;
 mod planning;
 mod session;
 mod timers;
+mod unanswered;
 mod watch;
 mod window;
 
@@ -54,7 +55,10 @@ use self::{
     watch::Feed,
     window::Window,
 };
-pub use self::{explain::Status, options::ControllerOptions};
+pub use self::{
+    explain::{Remembered, Status},
+    options::ControllerOptions,
+};
 use crate::{
     clock::Millis,
     cluster::{JobName, Kind, Uid},

@@ -26,6 +26,8 @@ pub(super) struct Board {
     pub(super) live: BTreeSet<Uid>,
     /// Tasks without such a Job that take room nevertheless: one is being made, or their pods outlived it.
     pub(super) ghosts: BTreeSet<TaskAt>,
+    /// Tasks for whose Job a request went unanswered that may still act.
+    pub(super) uncertain: BTreeSet<TaskAt>,
     /// Tasks whose door is being shut.
     pub(super) closing: BTreeSet<TaskAt>,
     /// Held tasks whose Job has no pod yet, and since when.
@@ -124,6 +126,8 @@ impl Board {
         let key = TaskAt { id: job.task, fence: job.fence };
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.jobs.remove(uid);
+            // A pod of it may be there that was not seen yet.
+            entry.is_witnessed &= entry.podded.remove(uid);
             entry.is_launched &= !planted(Mutant::TtlDeletionReadAsNeverRan);
         }
         if self.names.get(&job.name) == Some(&key)
@@ -144,6 +148,7 @@ impl Board {
         }
         let entry = self.entries.entry(key.clone()).or_default();
         entry.pods.insert(pod.uid.clone());
+        entry.podded.insert(pod.job_uid.clone());
         let is_first = !entry.had_pod;
         entry.had_pod = true;
         self.pods.insert(pod.uid.clone(), pod);
@@ -211,6 +216,7 @@ impl Board {
         }
         let is_orphan = entry.jobs.is_empty() && self.pods_of(entry).any(is_running);
         let is_ghost = jobs_live.is_empty() && (entry.creation.is_some() || is_orphan);
+        let is_uncertain = entry.creation.as_ref().is_some_and(|creation| creation.is_uncertain);
         let is_waiting =
             (entry.creation.is_some() || !jobs_live.is_empty()) && !entry.had_pod && entry.holding.is_some();
         let is_queued = entry.is_queued();
@@ -225,6 +231,7 @@ impl Board {
             }
         }
         set_member(&mut self.ghosts, key, is_ghost);
+        set_member(&mut self.uncertain, key, is_uncertain);
         set_member(&mut self.closing, key, is_closing && !is_done);
         self.index_podless(now, key, is_waiting);
         if let Some(order) = order {

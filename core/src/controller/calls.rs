@@ -78,6 +78,11 @@ impl Calls {
         self.by_due.first().copied()
     }
 
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.flights.len()
+    }
+
     /// Whether a call of this kind is under way.
     pub(super) fn any(&self, is_it: impl Fn(&Call) -> bool) -> bool {
         self.flights.values().any(|flight| is_it(&flight.call))

@@ -8,7 +8,7 @@ use super::{
     effect::{ClusterCall, NoteLevel},
     entry::{Creation, DoorCall, Failure, Standing},
     name::{job_name, with_dice},
-    options::{CREATE_LOOK_MS, CREATE_UNRESOLVED_MS},
+    options::CREATE_UNRESOLVED_MS,
     timers::Timer,
 };
 use crate::{
@@ -42,7 +42,7 @@ impl Controller {
         Some(plain)
     }
 
-    fn create(&mut self, turn: &mut Turn<'_>, key: &TaskAt, attempts: u32, is_uncertain: bool) {
+    pub(super) fn create(&mut self, turn: &mut Turn<'_>, key: &TaskAt, attempts: u32, is_uncertain: bool) {
         let Some(entry) = self.board.get(key) else { return };
         let (Some(grant), Some(name)) = (&entry.grant, &entry.name) else { return };
         let name = if planted(Mutant::JobNameRandom) {
@@ -73,35 +73,6 @@ impl Controller {
                 Some(Creation { op: Some(op), sent: turn.now, unanswered: turn.now, is_uncertain, attempts });
         }
         self.index(turn, key);
-    }
-
-    /// An unanswered creation: made again under its name if the task is still ours to launch; otherwise
-    /// given up when its Job would have appeared.
-    pub(super) fn create_again(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
-        let Some(entry) = self.board.get(key) else { return };
-        let Some(creation) = entry.creation.as_ref().filter(|creation| creation.op.is_none()) else { return };
-        let (attempts, unanswered, standing) = (creation.attempts, creation.unanswered, entry.standing);
-        let holding = entry.holding.as_ref().filter(|_| entry.door.is_none() && self.drain.is_none());
-        // Once its Job was seen it is never made again, whatever became of it.
-        let is_ours = matches!(standing, Standing::Held | Standing::Unasked) && !entry.is_launched;
-        let Some(holding) = holding.filter(|_| is_ours) else {
-            let expires = unanswered + CREATE_UNRESOLVED_MS;
-            if turn.now < expires {
-                self.timers.set(Timer::Create(key.clone()), expires);
-                return;
-            }
-            if let Some(entry) = self.entry(key) {
-                entry.creation = None;
-            }
-            self.look(turn, key);
-            return;
-        };
-        if self.planning.is_paused || holding.lease_until <= turn.now || !self.session.is_ready {
-            // As for every other task: launched when the reason has gone.
-            self.timers.set(Timer::Create(key.clone()), turn.now + CREATE_LOOK_MS);
-            return;
-        }
-        self.create(turn, key, attempts, true);
     }
 
     pub(super) fn created(
@@ -155,8 +126,8 @@ impl Controller {
         let mark = self.ops.last();
         self.planning.gate = None;
         self.timers.clear(&Timer::Gate);
+        self.creation_answered(turn, key);
         if let Some(entry) = self.entry(key) {
-            entry.creation = None;
             if !entry.is_launched {
                 entry.is_launched = true;
                 entry.launched_at = turn.now;
@@ -165,7 +136,6 @@ impl Controller {
                 holding.attempts = 0;
             }
         }
-        self.timers.clear(&Timer::Create(key.clone()));
         let message = format!("Job {}", job.name);
         self.note_job(turn, NoteLevel::Info, "Job made", key);
         let change = self.jobs.answered(mark, Object::Job(job));
@@ -173,28 +143,6 @@ impl Controller {
         self.tell(turn, key, LaunchEventKind::JobCreated, message);
         self.feed_if_needed(turn, crate::cluster::Kind::Jobs);
         self.replan(turn);
-        self.look(turn, key);
-    }
-
-    fn create_unanswered(&mut self, turn: &mut Turn<'_>, op: Op, key: &TaskAt) {
-        let is_draining = self.drain.is_some();
-        let Some(entry) = self.entry(key) else { return };
-        if planted(Mutant::UnansweredCreateForgotten) {
-            entry.creation = None;
-            return self.look(turn, key);
-        }
-        // Even where its Job was seen: a second request may make it once more when the first one's is gone.
-        if let Some(creation) = &mut entry.creation {
-            creation.is_uncertain = true;
-            creation.unanswered = turn.now;
-            creation.attempts = creation.attempts.saturating_add(1);
-            let attempts = creation.attempts;
-            let at = self.retry_at(turn.now, op, attempts, 0);
-            self.timers.set(Timer::Create(key.clone()), at);
-        }
-        if is_draining && self.board.get(key).is_some_and(|e| e.holding.is_some() && !e.is_launched) {
-            self.shut(turn, key, DoorCall::Release(ReleaseReason::Drain));
-        }
         self.look(turn, key);
     }
 
@@ -260,13 +208,11 @@ impl Controller {
 
     /// Its Job exists, or existed: something may have run. Scalr knows.
     fn created_before(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
-        if let Some(entry) = self.entry(key) {
-            entry.creation = None;
-            if !entry.is_launched {
-                entry.is_witnessed = false;
-                entry.is_launched = true;
-                entry.launched_at = turn.now;
-            }
+        self.creation_answered(turn, key);
+        if let Some(entry) = self.entry(key).filter(|entry| !entry.is_launched) {
+            entry.is_witnessed = false;
+            entry.is_launched = true;
+            entry.launched_at = turn.now;
         }
         self.look(turn, key);
     }

@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) jobs: BTreeSet<Uid>,
     /// Its pods.
     pub(super) pods: BTreeSet<Uid>,
+    /// Those of its Jobs of which a pod was seen.
+    pub(super) podded: BTreeSet<Uid>,
     /// Whether a pod of it was ever seen.
     pub(super) had_pod: bool,
     /// How its start goes.

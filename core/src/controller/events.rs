@@ -44,6 +44,11 @@ impl Outbox {
         self.waiting.is_empty() && self.op.is_none()
     }
 
+    /// How many wait to be sent or told.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.holds.len()
+    }
+
     fn push(&mut self, event: Event) {
         self.waiting.push_back(event);
         if self.waiting.len() > EVENTS_MAX {

@@ -6,7 +6,7 @@ use super::{
     Controller,
     entry::{Entry, Standing},
 };
-use crate::clock::Millis;
+use crate::{clock::Millis, scheduler::HoldReason};
 
 /// How things stand, for logs and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,7 +27,51 @@ pub struct Status {
     pub is_draining: bool,
 }
 
+/// How much is remembered, in entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Remembered {
+    /// Tasks under fences.
+    pub entries: usize,
+    /// Jobs and pods.
+    pub objects: usize,
+    /// Calls under way.
+    pub calls: usize,
+    /// Timers.
+    pub timers: usize,
+    /// Doors and deletions under way or waiting.
+    pub doors: usize,
+    /// Events that wait to be told.
+    pub events: usize,
+}
+
 impl Controller {
+    /// How much is remembered: no more than what lives asks for, but for a bounded number of ends.
+    pub fn remembered(&self) -> Remembered {
+        let indexes = [
+            self.board.queue.len(),
+            self.board.live.len(),
+            self.board.ghosts.len(),
+            self.board.uncertain.len(),
+            self.board.closing.len(),
+            self.board.podless.len(),
+            self.planning.order.len(),
+        ];
+        Remembered {
+            entries: self.board.entries.len().max(indexes.into_iter().max().unwrap_or(0)),
+            objects: self.board.jobs.len() + self.board.pods.len(),
+            calls: self.calls.len(),
+            timers: self.timers.len(),
+            doors: self.doors.len() + self.doors_open.len() + self.deletions.len(),
+            events: self.outbox.len(),
+        }
+    }
+
+    /// Why a task that waits here for its Job does so, by the last plan.
+    pub fn hold_reason(&self, task: &TaskId) -> Option<&HoldReason> {
+        let entry = self.board.get(self.board.newest(task)?)?;
+        entry.holding.as_ref().filter(|_| entry.is_queued())?.reason.as_ref()
+    }
+
     /// How things stand.
     pub fn status(&self) -> Status {
         Status {

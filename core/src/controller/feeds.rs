@@ -99,6 +99,7 @@ impl Controller {
         feed.failures = 0;
         feed.trouble = None;
         let is_first = !feed.is_synced;
+        let sent = feed.listed_at.unwrap_or_default();
         let changes = feed.listed(op, mark, listing);
         if kind == Kind::Pods && !is_first {
             // Pods may have come and gone unseen.
@@ -108,6 +109,9 @@ impl Controller {
         }
         for change in changes {
             self.changed(turn, Some(change));
+        }
+        if kind == Kind::Jobs {
+            self.settle_creations(turn, sent);
         }
         self.feed(turn, kind);
         self.replan(turn);

@@ -12,7 +12,7 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    cluster::{Container, Disruption, Pod},
+    cluster::{Container, Disruption, Job, Pod},
     mutant::{Mutant, planted},
     op::Op,
     scalr::{ScalrError, WorkerLostAnswer},
@@ -126,7 +126,7 @@ impl Controller {
     /// Why the worker seems to be lost, if it does.
     fn lost(&self, entry: &Entry) -> Option<Loss> {
         let pods: Vec<&Pod> = self.board.pods_of(entry).collect();
-        let level = if Self::is_proved_over(entry, &pods) { LossLevel::Proof } else { LossLevel::Reason };
+        let level = if self.is_proved_over(entry, &pods) { LossLevel::Proof } else { LossLevel::Reason };
         let loss = |reason, container, exit_code| {
             let diagnostics = self.diagnostics(entry);
             Some(Loss { level, reason, container, exit_code, diagnostics })
@@ -157,10 +157,16 @@ impl Controller {
         loss(how_it_went(pod), container, exit_code(&pod.worker))
     }
 
-    /// Whether every pod that could have run the task is proved over: each one it ever had was seen, and
-    /// each was seen to end. A pod that is missing proves nothing.
-    fn is_proved_over(entry: &Entry, pods: &[&Pod]) -> bool {
+    /// Whether every pod that could have run the task is proved over: each one it ever had was seen, each was
+    /// seen to end, and no other can come. A pod that is missing proves nothing.
+    fn is_proved_over(&self, entry: &Entry, pods: &[&Pod]) -> bool {
+        // One whose pod has gone or is about to go is given another.
+        let is_last = |job: &Job| {
+            job.end.is_some() || pods.iter().any(|p| p.job_uid == job.uid && p.disruption.is_none())
+        };
         entry.is_witnessed
+            && entry.creation.is_none()
+            && self.board.jobs_of(entry).all(|job| entry.podded.contains(&job.uid) && is_last(job))
             && !entry.is_gone_unproved
             && (entry.is_gone_proved || !pods.is_empty())
             && pods.iter().all(|pod| is_proved_over(pod))

@@ -95,6 +95,8 @@ pub(super) const DELETE_AGAIN_MS: u64 = 30_000;
 pub(super) const CREATE_LOOK_MS: u64 = 2_000;
 /// After an unanswered create a Job appears within this, or never: an API server's longest request.
 pub(super) const CREATE_UNRESOLVED_MS: u64 = 60_000;
+/// The moments at which unanswered creates are looked at lie so far apart: one list serves many.
+pub(super) const SETTLE_STEP_MS: u64 = 5_000;
 /// How many watches may break in a row before everything is listed again.
 pub(super) const WATCH_ERRORS_MAX: u32 = 3;
 /// A watch that says nothing for so long is replaced: some die without a word.

@@ -199,7 +199,6 @@ impl Controller {
         let Some(entry) = self.board.get(key) else { return };
         let is_over = !entry.is_counted
             && entry.is_launched
-            && entry.creation.is_none()
             && entry.standing.is_final()
             && self.board.jobs_of(entry).all(|job| self.board.is_over(entry, job));
         let Some(entry) = self.board.entries.get_mut(key).filter(|_| is_over) else { return };
@@ -252,7 +251,10 @@ fn live(board: &Board) -> Vec<Live<'_>> {
             task: &key.id,
             workspace: entry.grant.as_ref().map(|grant| &grant.workspace),
             account: entry.grant.as_ref().map(|grant| &grant.account),
-            since: entry.creation.as_ref().map_or(entry.launched_at, |creation| creation.sent),
+            since: match &entry.creation {
+                Some(creation) if !entry.is_launched => creation.sent,
+                Some(_) | None => entry.launched_at,
+            },
         })
         .collect()
 }

@@ -117,6 +117,11 @@ impl Timers {
         self.at.get(timer).copied()
     }
 
+    /// How many are set.
+    pub(super) fn len(&self) -> usize {
+        self.at.len()
+    }
+
     /// When the next one fires.
     pub(super) fn next(&self) -> Option<Millis> {
         self.by_time.first().map(|(at, _)| *at)

@@ -251,4 +251,46 @@ fn room_that_an_acquire_has_promised_and_others_have_taken_is_taken_back() {
         3.000s …
             heartbeat slots=0 [t9@1]
     "#]]);
+    // Given back, and taken once more, while the same acquire waits.
+    story.beat(&[("t9@1", Verdict::HeldByOther)]);
+    story.job_gone(job("t9@1", 12));
+    story.advance(10_000);
+    story.beat(&[]);
+    story.skip();
+    story.job(job("t8@1", 13));
+    story.advance(1_100);
+    story.check(&expect![[r#"
+        14.100s watch: Job j-t8-1 deleting=false end=None
+        14.100s …
+            heartbeat slots=0 [t8@1]
+    "#]]);
+}
+
+#[test]
+fn a_request_that_went_unanswered_takes_room_until_it_can_act_no_longer() {
+    let mut story = Story::ready_with(ControllerOptions { capacity: 1, ..options() }, vec![], vec![]);
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Ended), (key("t2@1"), Verdict::Held)];
+    story.acquire(&["t1@1", "t2@1"]);
+    story.advance(10);
+    story.answer("create", Answer::Created(Err(cut())));
+    story.advance(500);
+    story.answer("create", Answer::Created(Ok(job("t1@1", 11))));
+    story.job(job("t1@1", 11));
+    story.job_gone(job("t1@1", 12));
+    story.skip();
+    // The first request may make it once more.
+    story.advance(50_000);
+    story.check(&expect![[r#""#]]);
+    story.advance(15_000);
+    story.answer("list Jobs", listing(13, std::iter::empty()));
+    story.advance(20);
+    story.check(&expect![[r#"
+        65.000s …
+            list Jobs Quorum
+        66.510s list Jobs: 0 at 13
+            watch Jobs after 13
+        66.520s …
+            create agent-run-2-plan for t2@1
+    "#]]);
 }

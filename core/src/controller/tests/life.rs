@@ -26,6 +26,7 @@ const TASKS: u64 = 6;
 
 /// A controller in a world, a step at a time.
 pub(super) struct Life {
+    pub(super) seed: u64,
     pub(super) dice: Dice,
     pub(super) now: Millis,
     pub(super) brain: Controller,
@@ -40,21 +41,36 @@ pub(super) struct Life {
     /// The session of the living process, by its own account.
     pub(super) session: Option<u32>,
     pub(super) has_faults: bool,
+    /// The last heartbeat, and of which session.
+    beat: Option<(Op, Option<u32>)>,
     /// Whether this process was answered a heartbeat.
     pub(super) was_answered: bool,
     pub(super) names: BTreeMap<TaskAt, JobName>,
     pub(super) exit: Option<ControllerExit>,
     pub(super) steps: u64,
-    pub(super) log: Vec<String>,
+    /// Whether a request may be carried out after it was answered with an error.
+    has_late_requests: bool,
+    /// What happened, where somebody will read it.
+    pub(super) log: Option<Vec<String>>,
 }
 
 impl Life {
     pub(super) fn new(seed: u64) -> Self {
+        Self::begin(seed, None)
+    }
+
+    /// One that is written down, which takes several times as long.
+    pub(super) fn told(seed: u64) -> Self {
+        Self::begin(seed, Some(Vec::new()))
+    }
+
+    fn begin(seed: u64, log: Option<Vec<String>>) -> Self {
         let mut server = Server::default();
         for n in 0..TASKS {
             server.submit(&TaskId::new(&format!("t{n}")).unwrap());
         }
         let mut life = Self {
+            seed,
             dice: Dice(seed),
             now: Millis(1_000),
             brain: Controller::new(Self::options(seed)),
@@ -67,11 +83,13 @@ impl Life {
             sessions: 0,
             session: None,
             has_faults: true,
+            beat: None,
             was_answered: false,
             names: BTreeMap::new(),
             exit: None,
             steps: 0,
-            log: Vec::new(),
+            has_late_requests: seed.is_multiple_of(3),
+            log,
         };
         life.input(Input::Began);
         life
@@ -83,11 +101,15 @@ impl Life {
 
     pub(super) fn input(&mut self, input: Input) {
         let mut out = Vec::new();
-        self.log.push(format!("{} > {}", self.now, cut(&format!("{input:?}"))));
+        if let Some(log) = &mut self.log {
+            log.push(format!("{} > {}", self.now, cut(&format!("{input:?}"))));
+        }
         self.brain.step(self.now, input, &mut out);
         for effect in out {
-            if let Some((_, text)) = super::story::render(&effect) {
-                self.log.push(format!("{}     {text}", self.now));
+            if let Some(log) = &mut self.log
+                && let Some((_, text)) = super::story::render(&effect)
+            {
+                log.push(format!("{}     {text}", self.now));
             }
             self.check_effect(&effect);
             match &effect {
@@ -118,13 +140,13 @@ impl Life {
             Effect::Scalr { call: ScalrCall::Acquire(..), .. } => {
                 assert!(self.was_answered, "acquires before the first heartbeat is answered");
             }
-            Effect::Scalr { call: ScalrCall::Heartbeat(..), .. } => {
-                let beats = self
-                    .calls
-                    .iter()
-                    .filter(|(_, call)| matches!(call, Effect::Scalr { call: ScalrCall::Heartbeat(..), .. }));
-                // After a session has ended, the one before may still be under way.
-                assert!(beats.count() <= 1, "two heartbeats");
+            Effect::Scalr { call: ScalrCall::Heartbeat(..), op } => {
+                // Those of sessions that have ended may still be under way.
+                let is_open = |beat: &(Op, Option<u32>)| {
+                    beat.1 == self.session && self.calls.iter().any(|(op, _)| *op == beat.0)
+                };
+                assert!(!self.beat.as_ref().is_some_and(is_open), "two heartbeats");
+                self.beat = Some((*op, self.session));
             }
             Effect::Scalr { call: ScalrCall::WorkerLost(id, lost), .. } if lost.ended => {
                 let at = TaskAt { id: id.clone(), fence: lost.fence };
@@ -184,20 +206,29 @@ impl Life {
         self.exit = None;
         let seed = self.dice.roll(u64::MAX);
         self.brain = Controller::new(Self::options(seed));
-        self.log.push(format!("{} crash", self.now));
+        if let Some(log) = &mut self.log {
+            log.push(format!("{} crash", self.now));
+        }
         self.input(Input::Began);
     }
 
     /// Answers one of the calls under way.
     fn answer_one(&mut self) {
-        let Some((op, call)) = self.dice.pick(&self.calls.clone()) else { return };
-        self.calls.retain(|(other, _)| *other != op);
+        if self.calls.is_empty() {
+            return;
+        }
+        let at = usize::try_from(self.dice.roll(self.calls.len() as u64)).unwrap();
+        let (op, call) = self.calls.remove(at);
         let luck = if self.has_faults { self.dice.roll(10) } else { 9 };
         let answer = match luck {
             0 => failed(&call, 0),
             1 => failed(&call, 5_000),
             2 => {
                 self.carry_out(&call);
+                failed(&call, 0)
+            }
+            3 if self.has_late_requests => {
+                self.zombies.push((self.now, op, call.clone()));
                 failed(&call, 0)
             }
             _ => self.carry_out(&call),
@@ -388,7 +419,8 @@ impl Life {
             15 if self.has_faults => self.interfere(),
             15..=17 => self.advance(10),
             _ => {
-                let ms = self.dice.roll(3_000);
+                // What is left to wait for after the healing takes long.
+                let ms = self.dice.roll(if self.has_faults { 3_000 } else { 20_000 });
                 self.advance(ms);
             }
         }

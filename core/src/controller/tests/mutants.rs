@@ -218,6 +218,7 @@ fn workers(score: &mut Score) {
     score.play(Mutant::StartupDeadlineNotPaused, &later(story, 200_000));
     let mut story = started();
     story.pod_gone(running("t1@1", 14));
+    story.job(ended("t1@1", 15, JobEnd::Failed { reason: "BackoffLimitExceeded".to_owned() }));
     score.play(Mutant::MissingPodReadAsProof, &later(story, 2_000));
     let mut story = started();
     story.pod(pod("t1@1", 13, exited(1), Container::Running));

@@ -5,7 +5,7 @@ use scalr_protocol::agent::Verdict;
 
 use super::story::*;
 use crate::{
-    cluster::{Container, Disruption, JobEnd, Pod, TroubleKind},
+    cluster::{Container, Disruption, Job, JobEnd, Pod, TroubleKind},
     controller::input::Answer,
     scalr::{Door, WorkerLostAnswer},
 };
@@ -249,5 +249,48 @@ fn progress_is_told_as_launch_events() {
     story.check(&expect![[r#"
         1.060s …
             events [t1@1 JobCreated: Job j-t1-1; t1@1 Unschedulable: 0/3 nodes are available; t1@1 PodScheduled: node node-1]
+    "#]]);
+}
+
+#[test]
+fn a_job_whose_pod_was_not_yet_seen_forbids_a_proof() {
+    let mut story = Story::ready();
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Held)];
+    story.acquire(&["t1@1"]);
+    story.advance(10);
+    // This request makes a Job, and its repeat makes it once more when that one has gone.
+    story.answer("create", Answer::Created(Err(cut())));
+    story.advance(200);
+    story.pod(running("t1@1", 12));
+    story.pod_gone(pod("t1@1", 13, exited(1), exited(1)));
+    story.answer("create", Answer::Created(Ok(Job { uid: "second".into(), ..job("t1@1", 14) })));
+    story.verdicts = vec![(key("t1@1"), Verdict::Started)];
+    story.skip();
+    story.advance(15_000);
+    story.check(&expect![[r#"
+        12.000s …
+            worker-lost t1@1 Exited container=None exit=None ended=false
+    "#]]);
+}
+
+#[test]
+fn a_pod_that_gets_a_successor_proves_nothing_while_its_job_lives() {
+    let mut story = started();
+    story.pod_gone(pod("t1@1", 13, exited(137), exited(137)));
+    story.advance(2_000);
+    story.answer("worker-lost", Answer::WorkerLost(Ok(WorkerLostAnswer::Noted)));
+    story.check(&expect![[r#"
+        11.010s watch: pod gone
+        12.000s …
+            worker-lost t1@1 Exited container=None exit=None ended=false
+        13.010s worker-lost: WorkerLost(Ok(Noted))
+    "#]]);
+    story.job(ended("t1@1", 14, JobEnd::Failed { reason: "BackoffLimitExceeded".to_owned() }));
+    story.advance(2_000);
+    story.check(&expect![[r#"
+        13.010s watch: Job j-t1-1 deleting=false end=Some(Failed { reason: "BackoffLimitExceeded" })
+        13.010s …
+            worker-lost t1@1 Exited container=None exit=None ended=true
     "#]]);
 }
