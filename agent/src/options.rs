@@ -202,8 +202,8 @@ pub struct RunnerArgs {
     /// How long a tool may go on after its worker is gone and it was interrupted, before it is killed
     #[arg(long, env = "SCALR_AGENT_STOP_TIMEOUT", default_value = "10m", value_parser = seconds)]
     pub stop_timeout: Seconds,
-    /// How long to wait for the worker to come
-    #[arg(long, env = "SCALR_AGENT_WORKER_WAIT", default_value = "1h", value_parser = seconds)]
+    /// How long to wait for the worker to come; not less than the controller's startup timeout
+    #[arg(long, env = "SCALR_AGENT_WORKER_WAIT", default_value = "10m", value_parser = seconds)]
     pub worker_wait: Seconds,
     /// How long the runner may live after SIGTERM: the Job's grace period, if it is known
     #[arg(long, env = "SCALR_AGENT_WORKER_GRACE_SHUTDOWN_TIMEOUT", value_parser = seconds)]

@@ -103,6 +103,35 @@ fn a_worker_that_exits_early_is_believed_after_scalr_was_asked_again() {
 }
 
 #[test]
+fn a_runner_whose_worker_has_gone_keeps_no_slot() {
+    let mut story = launched();
+    story.pod(pod("t1@1", 12, exited(137), Container::Running));
+    story.advance(2_000);
+    story.answer("launch-failed", Answer::LaunchFailed(Ok(Door::Shut)));
+    story.check(&expect![[r#"
+        1.010s watch: pod worker=Terminated { exit_code: 137, is_oom: false } runner=Running
+        2.000s …
+            launch-failed t1@1 WorkerExited retryable: the worker ended before it claimed the task
+        3.010s launch-failed: LaunchFailed(Ok(Shut))
+            delete j-t1-1 u-t1-1
+    "#]]);
+    // One that had claimed its task is waited for until the claim has expired.
+    let mut story = launched();
+    story.verdicts = vec![(key("t1@1"), Verdict::Claimed)];
+    story.pod(pod("t1@1", 12, exited(137), Container::Running));
+    story.advance(50_000);
+    story.check(&expect![[r#"
+        1.010s watch: pod worker=Terminated { exit_code: 137, is_oom: false } runner=Running
+    "#]]);
+    story.verdicts = vec![(key("t1@1"), Verdict::Stale)];
+    story.advance(10_000);
+    story.check(&expect![[r#"
+        52.000s …
+            delete j-t1-1 u-t1-1
+    "#]]);
+}
+
+#[test]
 fn a_job_that_failed_before_the_claim_names_what_happened_to_its_pod() {
     let mut story = launched();
     let evicted = Pod { disruption: Some(Disruption::Evicted), ..waiting("t1@1", 12) };
