@@ -10,7 +10,7 @@ pub mod limits;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{cell::LazyCell, collections::BTreeMap};
 
 use scalr_protocol::{
     agent::Action,
@@ -34,7 +34,7 @@ pub trait Scheduler: Sync {
 }
 
 /// Everything a plan may depend on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct View<'a> {
     /// Now.
     pub now: Millis,
@@ -43,7 +43,7 @@ pub struct View<'a> {
     /// Tasks that are held and have no Job, in the order in which they were granted.
     pub queue: Vec<Queued<'a>>,
     /// Tasks that have a live Job, or one being created.
-    pub live: Vec<Live<'a>>,
+    pub live: LiveTasks<'a>,
     /// How many Jobs there may be, and why no more.
     pub capacity: Capacity,
     /// What ended since the last plan.
@@ -72,6 +72,9 @@ pub struct Queued<'a> {
     /// What keeps it from being launched whatever the policy says, such as a Job that is still going away.
     pub blocked: Option<&'a HoldReason>,
 }
+
+/// Everything that takes room, listed when a policy first asks: most plans need only the capacity.
+pub type LiveTasks<'a> = LazyCell<Vec<Live<'a>>, Box<dyn FnOnce() -> Vec<Live<'a>> + 'a>>;
 
 /// A task that has a Job.
 #[derive(Clone, Copy, Debug)]

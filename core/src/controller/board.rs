@@ -167,7 +167,7 @@ impl Board {
 
     /// The pods of a task.
     pub(super) fn pods_of<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a Pod> {
-        entry.pods.iter().filter_map(|uid| self.pods.get(uid))
+        pods_of(&self.pods, entry)
     }
 
     /// The Jobs of a task.
@@ -178,11 +178,7 @@ impl Board {
     /// Whether worker and runner of a Job have terminated, whatever its sidecars do; or whether the cluster
     /// says that it has ended and no pod of it runs.
     pub(super) fn is_over(&self, entry: &Entry, job: &Job) -> bool {
-        let mut pods = self.pods_of(entry).filter(|pod| pod.job_uid == job.uid).peekable();
-        if job.end.is_some() {
-            return !pods.any(is_running);
-        }
-        pods.peek().is_some() && pods.all(Pod::is_proved_over)
+        is_over(&self.pods, entry, job)
     }
 
     /// What a deletion of a Job names: the Job itself.
@@ -207,29 +203,27 @@ impl Board {
 
     /// Brings the indexes in line with an entry, and forgets it when it is done.
     pub(super) fn index(&mut self, now: Millis, key: &TaskAt) {
-        let Some(entry) = self.entries.get(key) else { return };
-        let mut jobs_live = BTreeSet::new();
-        for job in self.jobs_of(entry) {
-            if !self.is_over(entry, job) {
-                jobs_live.insert(job.uid.clone());
+        let Self { entries, jobs, pods, live, .. } = self;
+        let Some(entry) = entries.get(key) else { return };
+        let mut is_live = false;
+        for job in entry.jobs.iter().filter_map(|uid| jobs.get(uid)) {
+            if is_over(pods, entry, job) {
+                live.remove(&job.uid);
+            } else {
+                is_live = true;
+                if !live.contains(&job.uid) {
+                    live.insert(job.uid.clone());
+                }
             }
         }
-        let is_orphan = entry.jobs.is_empty() && self.pods_of(entry).any(is_running);
-        let is_ghost = jobs_live.is_empty() && (entry.creation.is_some() || is_orphan);
-        let is_uncertain = entry.creation.as_ref().is_some_and(|creation| creation.is_uncertain);
-        let is_waiting =
-            (entry.creation.is_some() || !jobs_live.is_empty()) && !entry.had_pod && entry.holding.is_some();
+        let is_orphan = entry.jobs.is_empty() && pods_of(pods, entry).any(is_running);
+        let is_ghost = !is_live && (entry.creation.is_some() || is_orphan);
+        let is_waiting = (entry.creation.is_some() || is_live) && !entry.had_pod && entry.holding.is_some();
         let is_queued = entry.is_queued();
         let order = entry.holding.as_ref().map(|holding| holding.order);
         let is_done = entry.is_done();
         let is_closing = entry.door.is_some();
-        for uid in entry.jobs.clone() {
-            if jobs_live.contains(&uid) {
-                self.live.insert(uid);
-            } else {
-                self.live.remove(&uid);
-            }
-        }
+        let is_uncertain = entry.creation.as_ref().is_some_and(|creation| creation.is_uncertain);
         set_member(&mut self.ghosts, key, is_ghost);
         set_member(&mut self.uncertain, key, is_uncertain);
         set_member(&mut self.closing, key, is_closing && !is_done);
@@ -283,6 +277,18 @@ impl Board {
     }
 }
 
+fn pods_of<'a>(pods: &'a BTreeMap<Uid, Pod>, entry: &'a Entry) -> impl Iterator<Item = &'a Pod> {
+    entry.pods.iter().filter_map(|uid| pods.get(uid))
+}
+
+fn is_over(pods: &BTreeMap<Uid, Pod>, entry: &Entry, job: &Job) -> bool {
+    let mut pods = pods_of(pods, entry).filter(|pod| pod.job_uid == job.uid).peekable();
+    if job.end.is_some() {
+        return !pods.any(is_running);
+    }
+    pods.peek().is_some() && pods.all(Pod::is_proved_over)
+}
+
 /// Whether a container of a pod runs.
 fn is_running(pod: &Pod) -> bool {
     pod.worker == Container::Running || pod.runner == Container::Running
@@ -290,7 +296,9 @@ fn is_running(pod: &Pod) -> bool {
 
 fn set_member(set: &mut BTreeSet<TaskAt>, key: &TaskAt, is_member: bool) {
     if is_member {
-        set.insert(key.clone());
+        if !set.contains(key) {
+            set.insert(key.clone());
+        }
     } else {
         set.remove(key);
     }

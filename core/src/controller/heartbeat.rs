@@ -6,7 +6,7 @@ use super::{
     Controller, Turn,
     calls::{Call, Flight, Then},
     effect::{NoteLevel, ScalrCall},
-    entry::{DoorCall, Holding, Standing},
+    entry::{DoorCall, Entry, Holding, Standing},
     options::{HEARTBEAT_MS_MAX, HEARTBEAT_SPACING_MS},
     timers::Timer,
 };
@@ -139,6 +139,7 @@ impl Controller {
         }
         let Some(entry) = self.board.entries.get_mut(&key) else { return };
         entry.is_asked = false;
+        let (before, was_held) = (entry.standing, entry.holding.is_some());
         let standing = match said.verdict {
             // What was once confirmed is never touched again, whatever a forgetful server says.
             Verdict::Stale | Verdict::Dead if entry.standing == Standing::Started => Standing::Ended,
@@ -168,7 +169,13 @@ impl Controller {
                 | Standing::Shut => {}
             }
         }
-        self.look(turn, &key);
+        // Most verdicts say again what is known, and only lengthen a lease.
+        let is_news = |entry: &Entry| {
+            entry.standing != before || entry.holding.is_some() != was_held || entry.is_done()
+        };
+        if self.board.get(&key).is_some_and(is_news) {
+            self.look(turn, &key);
+        }
     }
 
     /// The lease is ours: renewed, or adopted with a Job that an earlier process made.

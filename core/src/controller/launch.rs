@@ -64,7 +64,6 @@ impl Controller {
 
     /// Whether everything of a launch seems to have ended, and how.
     fn exited(&self, entry: &Entry) -> Option<Failure> {
-        let diagnostics = self.diagnostics(entry);
         let disruption = self.board.pods_of(entry).find_map(|pod| pod.disruption);
         let failure = |message: &str| {
             let reason = match disruption {
@@ -72,7 +71,7 @@ impl Controller {
                 Some(Disruption::NodeLost) => LaunchFailure::NodeLost,
                 Some(Disruption::Deleted) | None => LaunchFailure::WorkerExited,
             };
-            let (message, diagnostics) = (message.to_owned(), diagnostics.clone());
+            let (message, diagnostics) = (message.to_owned(), self.diagnostics(entry));
             Some(Failure { reason, message, diagnostics, is_retryable: true })
         };
         if entry.jobs.is_empty() {

@@ -19,7 +19,7 @@ use crate::{
     clock::Millis,
     mutant::{Mutant, planted},
     op::Op,
-    scheduler::{self, Capacity, Ended, HoldReason, Live, Memory, Plan, Queued, View},
+    scheduler::{self, Capacity, Ended, HoldReason, Live, LiveTasks, Memory, Plan, Queued, View},
 };
 
 /// What planning remembers.
@@ -134,13 +134,14 @@ impl Controller {
             now: turn.now,
             options: &self.options.scheduler_options,
             queue,
-            live: live(&self.board),
+            live: LiveTasks::new(Box::new(|| live(&self.board))),
             capacity: capacity.clone(),
             ended: &ended,
         };
         let policy = scheduler::by_name(&self.options.scheduler).unwrap_or(&scheduler::fifo::Fifo);
         let plan = policy.plan(&view, &mut self.planning.memory);
         let plan = trusted(&view, plan);
+        drop(view);
         if let Some(at) = lapses {
             self.timers.set(Timer::Lease, at);
         }

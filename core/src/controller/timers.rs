@@ -92,8 +92,15 @@ pub(super) struct Timers {
 impl Timers {
     /// Sets a timer, moving it if it was set.
     pub(super) fn set(&mut self, timer: Timer, at: Millis) {
-        if let Some(old) = self.at.insert(timer.clone(), at) {
-            self.by_time.remove(&(old, timer.clone()));
+        match self.at.get_mut(&timer) {
+            Some(old) if *old == at => return,
+            Some(old) => {
+                self.by_time.remove(&(*old, timer.clone()));
+                *old = at;
+            }
+            None => {
+                self.at.insert(timer.clone(), at);
+            }
         }
         self.by_time.insert((at, timer));
     }

@@ -7,8 +7,8 @@ use scalr_protocol::{
 };
 
 use super::{
-    Capacity, HoldReason, Memory, POLICIES, Plan, Queued, Scheduler, SchedulerOptions, View, by_name, limits,
-    names,
+    Capacity, HoldReason, LiveTasks, Memory, POLICIES, Plan, Queued, Scheduler, SchedulerOptions, View,
+    by_name, limits, names,
 };
 use crate::clock::Millis;
 
@@ -55,7 +55,7 @@ fn view<'a>(waiting: &'a [Waiting], options: &'a SchedulerOptions, free: u32) ->
         now: Millis(100),
         options,
         queue: waiting.iter().map(queued).collect(),
-        live: vec![],
+        live: LiveTasks::new(Box::new(Vec::new)),
         capacity: Capacity { free, limit: HoldReason::InFlightCap { cap: free } },
         ended: &[],
     }
