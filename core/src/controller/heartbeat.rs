@@ -169,9 +169,13 @@ impl Controller {
                 | Standing::Shut => {}
             }
         }
-        // Most verdicts say again what is known, and only lengthen a lease.
+        // Most verdicts say again what is known, and only lengthen a lease. What is final and asked about has
+        // something left to be cleared away.
         let is_news = |entry: &Entry| {
-            entry.standing != before || entry.holding.is_some() != was_held || entry.is_done()
+            entry.standing != before
+                || entry.standing.is_final()
+                || entry.holding.is_some() != was_held
+                || entry.is_done()
         };
         if self.board.get(&key).is_some_and(is_news) {
             self.look(turn, &key);
