@@ -106,7 +106,9 @@ fn workers(dice: &mut Dice, lost_after_ms: u64) -> WorkerSetup {
 }
 
 fn controller(dice: &mut Dice, place: u32) -> ControllerSetup {
-    let begins_ms = if place == 0 || dice.permille(600) { 0 } else { dice.spread(100, 60_000) };
+    // Sometimes there are runs before there is anybody to take them.
+    let is_late = if place == 0 { dice.permille(150) } else { dice.permille(400) };
+    let begins_ms = if is_late { dice.spread(100, 60_000) } else { 0 };
     ControllerSetup {
         name: format!("agent-{place}"),
         begins_ms,
@@ -128,7 +130,7 @@ fn profile(dice: &mut Dice) -> Profile {
     let (plan, apply) = (work(dice), work(dice));
     let mut hooks = Vec::new();
     for phase in [HookPhase::PreInit, HookPhase::PrePlan, HookPhase::PostPlan, HookPhase::PreApply] {
-        if dice.permille(120) {
+        if dice.permille(200) {
             hooks.push(phase);
         }
     }
@@ -140,7 +142,7 @@ fn profile(dice: &mut Dice) -> Profile {
         init_warm: Span::Even { min: 50, max: 800 },
         plan,
         apply,
-        hook: Span::Even { min: 20, max: 2_000 },
+        hook: Span::Even { min: 20, max: dice.one(&[2_000, 10_000]) },
         hooks,
         console: Span::Even { min: 0, max: dice.one(&[100, 20_000]) },
         console_pieces: dice.few(1, 3),

@@ -39,7 +39,8 @@ const CALLS: [CallKind; 26] = [
     CallKind::Finish,
 ];
 
-const POLLS: [CallKind; 3] = [CallKind::Acquire, CallKind::Messages, CallKind::Signals];
+const POLLS: [CallKind; 5] =
+    [CallKind::Acquire, CallKind::Messages, CallKind::Signals, CallKind::Signals, CallKind::Signals];
 
 /// Calls and answers that get lost, come late or come twice.
 pub(super) fn lost(id: FaultId, dice: &mut Dice, setup: &Setup) -> What {
@@ -118,6 +119,7 @@ pub(super) fn canceled(dice: &mut Dice, setup: &Setup) -> What {
         Milestone::WorkerBegan,
         Milestone::Claimed,
         Milestone::Confirmed,
+        Milestone::CodeBegan,
         Milestone::InitBegan,
         Milestone::PlanBegan,
         Milestone::ApplyBegan,

@@ -116,7 +116,12 @@ impl World {
         }
         let has_struck = self.strike_now(planned.what.clone());
         if has_struck {
-            self.truth.fire(self.now, FiredWhat::Strike(index), planned.what.task());
+            // What names no task itself concerns the one that it waited for.
+            let task = planned.what.task().or(match planned.when {
+                Moment::When { task, .. } => Some(task),
+                Moment::At(_) => None,
+            });
+            self.truth.fire(self.now, FiredWhat::Strike(index), task);
         }
         has_struck
     }

@@ -1,5 +1,6 @@
 //! All simulation tests: their names begin with `sim`.
 
+mod cells;
 mod scenarios;
 mod seeds;
 mod sweep;

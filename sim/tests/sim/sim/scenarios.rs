@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 use sim::{fault::FaultId, generate, invariant::Violation, scenario::Scenario, shrink, story};
 
 use super::{
+    cells::{self, Cells},
     seeds,
     sweep::{Total, sweep},
 };
@@ -22,6 +23,8 @@ fn a_hundred_thousand_scenarios() {
     if !total.broken.is_empty() {
         panic!("{}", failures(&total));
     }
+    let unseen = unseen(&total);
+    assert!(unseen.is_empty(), "never met, though it can be:\n{}", unseen.join("\n"));
 }
 
 fn details(total: &Total) -> String {
@@ -42,8 +45,30 @@ fn details(total: &Total) -> String {
     for (mark, count) in &total.marks {
         let _ = writeln!(text, "  {mark}: {count}");
     }
-    let _ = writeln!(text, "{} cells of fault kind and task phase hit", total.fired.len());
+    tell_cells(&mut text, &cells::look(&total.fired));
     text
+}
+
+fn tell_cells(text: &mut String, cells: &Cells) {
+    let _ = writeln!(text, "{} cells of fault kind and task phase hit", cells.hit.len());
+    for (id, phase) in &cells.missed {
+        let _ = writeln!(text, "  missed: {id} at {}", cells::called(*phase));
+    }
+    for (id, phases, why) in &cells.excused {
+        let phases: Vec<_> = phases.iter().map(|phase| cells::called(*phase)).collect();
+        let _ = writeln!(text, "  not {id} at {}: {why}", phases.join(", "));
+    }
+}
+
+/// What so many scenarios should have met and have not.
+fn unseen(total: &Total) -> Vec<String> {
+    if total.scenarios < cells::SURE_FROM {
+        return Vec::new();
+    }
+    let missed = cells::look(&total.fired).missed;
+    let cells = missed.iter().map(|(id, phase)| format!("{id} at {}", cells::called(*phase)));
+    let marks = cells::MARKS.iter().filter(|mark| !total.marks.contains_key(*mark));
+    cells.chain(marks.map(|mark| format!("{mark:?}"))).collect()
 }
 
 /// Every promise that was broken: how often, and the story of a small example.

@@ -70,7 +70,7 @@ impl Total {
 pub(super) fn shapes() -> impl Strategy<Value = Shape> {
     let runs = proptest::prop_oneof![5 => 1..=2_u32, 3 => 2..=4_u32, 1 => 4..=Shape::RUNS_MAX];
     let faults =
-        proptest::prop_oneof![1 => 0..=0_u32, 3 => 1..=3_u32, 4 => 3..=6_u32, 1 => 6..=Shape::FAULTS_MAX];
+        proptest::prop_oneof![2 => 0..=0_u32, 5 => 1..=3_u32, 9 => 3..=6_u32, 3 => 6..=Shape::FAULTS_MAX];
     let controllers = proptest::prop_oneof![3 => 1..=1_u32, 2 => 2..=2_u32, 1 => 3..=Shape::CONTROLLERS_MAX];
     (proptest::num::u64::ANY, runs, controllers, faults).prop_map(|(seed, runs, controllers, faults)| Shape {
         seed,
