@@ -242,10 +242,11 @@ impl Controller {
 
     /// Brings the indexes in line, and plans again when there is more or less room.
     fn index(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
-        let before = (self.board.occupied(), self.board.podless.len(), self.board.queue.len());
         self.count_end(turn.now, key);
         self.board.index(turn.now, key);
-        if before != (self.board.occupied(), self.board.podless.len(), self.board.queue.len()) {
+        // Not only what this call has changed: a Job that went and a lease that was given up come before it.
+        let room = (self.board.occupied(), self.board.podless.len(), self.board.queue.len());
+        if std::mem::replace(&mut self.planning.room, room) != room {
             self.replan(turn);
         }
         self.arm_window();

@@ -87,6 +87,8 @@ impl Controller {
             return;
         };
         creation.op = None;
+        // Whatever came of it, the next may be tried.
+        self.replan(turn);
         let error = match result {
             Ok(job) if job.task == key.id && job.fence == key.fence => {
                 return self.job_created(turn, key, job);
@@ -142,7 +144,6 @@ impl Controller {
         self.changed(turn, change);
         self.tell(turn, key, LaunchEventKind::JobCreated, message);
         self.feed_if_needed(turn, crate::cluster::Kind::Jobs);
-        self.replan(turn);
         self.look(turn, key);
     }
 
@@ -156,7 +157,7 @@ impl Controller {
         at_least_ms: u64,
     ) {
         if self.board.get(key).and_then(|e| e.creation.as_ref()).is_some_and(|c| c.is_uncertain) {
-            return self.create_unanswered(turn, op, key);
+            return self.repeat(turn, op, key, at_least_ms);
         }
         let is_draining = self.drain.is_some();
         let Some(entry) = self.entry(key) else { return };
@@ -172,7 +173,6 @@ impl Controller {
                 self.shut(turn, key, DoorCall::Release(ReleaseReason::Drain));
             }
         }
-        self.replan(turn);
         self.look(turn, key);
     }
 

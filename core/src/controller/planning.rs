@@ -11,6 +11,7 @@ use scalr_protocol::{
 use super::{
     Controller, Turn,
     board::Board,
+    calls::Call,
     entry::{DoorCall, Entry},
     options::ENDED_MAX,
     timers::Timer,
@@ -33,6 +34,9 @@ pub(super) struct Planning {
     pub(super) wanted: u32,
     /// Who is held, in the order in which they would be launched.
     pub(super) order: Vec<TaskAt>,
+    /// How much room was taken, how many Jobs had no pod, and how many tasks waited, when that was last looked
+    /// at: only to notice a change.
+    pub(super) room: (u32, usize, usize),
     memory: Memory,
     ended: Vec<Ended>,
 }
@@ -43,7 +47,7 @@ pub(super) struct Gate {
     reason: HoldReason,
     attempts: u32,
     /// Whether one may try.
-    is_ajar: bool,
+    pub(super) is_ajar: bool,
 }
 
 impl Controller {
@@ -90,13 +94,15 @@ impl Controller {
         match &self.planning.gate {
             None => Capacity { free, limit },
             Some(gate) => {
-                let is_tried = self.board.ghosts.iter().any(|key| {
-                    self.board.get(key).and_then(|e| e.creation.as_ref()).is_some_and(|c| c.op.is_some())
-                });
-                let free = if gate.is_ajar && !is_tried { free.min(1) } else { 0 };
+                let free = if gate.is_ajar && !self.is_creating() { free.min(1) } else { 0 };
                 Capacity { free, limit: gate.reason.clone() }
             }
         }
+    }
+
+    /// Whether a request for a Job is under way.
+    pub(super) fn is_creating(&self) -> bool {
+        self.calls.any(|call| matches!(call, Call::Create(_)))
     }
 
     /// How many more Jobs could be launched at once, by tasks that are not here yet.
@@ -183,7 +189,7 @@ impl Controller {
     }
 
     /// What keeps every task from being launched, whatever the policy says.
-    fn reason_for_all(&self) -> Option<HoldReason> {
+    pub(super) fn reason_for_all(&self) -> Option<HoldReason> {
         if self.drain.is_some() {
             Some(HoldReason::Draining)
         } else if self.planning.is_paused {

@@ -28,7 +28,6 @@ impl Creation {
 
 impl Controller {
     pub(super) fn create_unanswered(&mut self, turn: &mut Turn<'_>, op: Op, key: &TaskAt) {
-        let is_draining = self.drain.is_some();
         let Some(entry) = self.entry(key) else { return };
         if planted(Mutant::UnansweredCreateForgotten) {
             entry.creation = None;
@@ -38,9 +37,18 @@ impl Controller {
         if let Some(creation) = &mut entry.creation {
             creation.is_uncertain = true;
             creation.unanswered = turn.now;
+        }
+        self.repeat(turn, op, key, 0);
+    }
+
+    /// It is still not known whether its Job was made: asked again by the same request, not before this has
+    /// passed.
+    pub(super) fn repeat(&mut self, turn: &mut Turn<'_>, op: Op, key: &TaskAt, at_least_ms: u64) {
+        let is_draining = self.drain.is_some();
+        if let Some(creation) = self.entry(key).and_then(|entry| entry.creation.as_mut()) {
             creation.attempts = creation.attempts.saturating_add(1);
             let attempts = creation.attempts;
-            let at = self.retry_at(turn.now, op, attempts, 0);
+            let at = self.retry_at(turn.now, op, attempts, at_least_ms);
             self.timers.set(Timer::Create(key.clone()), at);
         }
         if is_draining && self.board.get(key).is_some_and(|e| e.holding.is_some() && !e.is_launched) {
@@ -67,7 +75,8 @@ impl Controller {
         let Some(holding) = entry.holding.as_ref().filter(|_| self.is_repeated(entry)) else {
             return self.outlive(turn, key);
         };
-        if self.planning.is_paused || holding.lease_until <= turn.now || !self.session.is_ready {
+        let is_shut = self.planning.gate.as_ref().is_some_and(|gate| !gate.is_ajar || self.is_creating());
+        if self.planning.is_paused || is_shut || holding.lease_until <= turn.now || !self.session.is_ready {
             // As for every other task: launched when the reason has gone.
             self.timers.set(Timer::Create(key.clone()), turn.now + CREATE_LOOK_MS);
             return;

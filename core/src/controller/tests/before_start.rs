@@ -90,6 +90,30 @@ fn an_unanswered_create_is_repeated_under_its_name() {
 }
 
 #[test]
+fn the_repeat_of_an_unanswered_create_comes_back_as_late_as_the_cluster_asks() {
+    let mut story = Story::ready();
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Held)];
+    story.acquire(&["t1@1"]);
+    story.advance(10);
+    story.answer("create", Answer::Created(Err(cut())));
+    story.advance(90);
+    story.answer("create", Answer::Created(Err(ClusterError::RateLimited { retry_after_ms: 3_048 })));
+    story.advance(10_000);
+    story.check(&expect![[r#"
+        1.000s acquired [t1@1]
+        1.010s …
+            create agent-run-1-plan for t1@1
+        1.010s create: Created(Err(Unreachable { detail: "timed out" }))
+        1.066s …
+            create agent-run-1-plan for t1@1
+        1.100s create: Created(Err(RateLimited { retry_after_ms: 3048 }))
+        6.210s …
+            create agent-run-1-plan for t1@1
+    "#]]);
+}
+
+#[test]
 fn a_job_that_was_there_and_is_over_is_asked_about_and_not_made_again() {
     let mut story = Story::ready();
     story.is_quiet = true;

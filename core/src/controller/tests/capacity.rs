@@ -294,3 +294,27 @@ fn a_request_that_went_unanswered_takes_room_until_it_can_act_no_longer() {
             create agent-run-2-plan for t2@1
     "#]]);
 }
+
+#[test]
+fn room_that_comes_back_with_a_job_that_goes_is_planned() {
+    let mut story = Story::ready_with(ControllerOptions { capacity: 1, ..options() }, vec![], vec![]);
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Held), (key("t2@1"), Verdict::Held)];
+    story.acquire(&["t1@1", "t2@1"]);
+    story.advance(10);
+    story.answer("create", Answer::Created(Ok(job("t1@1", 11))));
+    story.job(job("t1@1", 11));
+    story.pod(waiting("t1@1", 12));
+    story.advance(1_000);
+    story.skip();
+    // While it is live: nobody said before that it is over.
+    story.job_gone(job("t1@1", 13));
+    story.advance(10);
+    story.check(&expect![[r#"
+        2.010s watch: Job j-t1-1 gone
+        2.010s …
+            launch-failed t1@1 WorkerExited retryable: its Job was gone before the worker claimed the task
+        2.020s …
+            create agent-run-2-plan for t2@1
+    "#]]);
+}

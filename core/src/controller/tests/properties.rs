@@ -20,6 +20,13 @@ pub(super) fn check_indexes(brain: &Controller) {
         let reason = board.get(key).and_then(|entry| entry.holding.as_ref()?.reason.as_ref());
         assert!(reason.is_some() || is_planned, "{key:?} waits without a reason");
     }
+    let is_open = |key| {
+        let holding = brain.board.get(key).and_then(|entry| entry.holding.as_ref());
+        holding.is_some_and(|holding| holding.blocked.is_none() && holding.lease_until > brain.now)
+    };
+    if brain.capacity().free > 0 && brain.reason_for_all().is_none() && !is_planned {
+        assert!(!board.queue.values().any(is_open), "there is room, somebody waits, and nothing is planned");
+    }
     let queued = board.entries.values().filter(|entry| entry.is_queued()).count();
     assert_eq!(queued, board.queue.len());
 }
