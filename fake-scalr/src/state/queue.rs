@@ -143,7 +143,8 @@ impl State {
             account: self.account.clone(),
             account_name: self.settings.account_name.clone(),
             queued_at: task.queued_at,
-            queued_for_ms: now.ms.saturating_sub(task.queued_ms),
+            // By the wall clock: it goes on while the server is away, and nothing is decided on it here.
+            queued_for_ms: u64::try_from(now.wall.duration_since(task.queued_at).as_millis()).unwrap_or(0),
             priority: task.priority,
             presets: Presets::default(),
         }

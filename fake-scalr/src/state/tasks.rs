@@ -28,7 +28,6 @@ pub(super) struct Task {
     pub(super) action: Action,
     pub(super) place: Place,
     pub(super) priority: i32,
-    pub(super) queued_ms: u64,
     pub(super) queued_at: Timestamp,
     /// The current fence, and whether it was ever granted: a fence that shut a door was not.
     pub(super) fence: Fence,
@@ -284,7 +283,6 @@ impl State {
             action,
             place: place.clone(),
             priority,
-            queued_ms: now.ms,
             queued_at: now.wall,
             fence: Fence(0),
             is_granted: false,

@@ -8,6 +8,7 @@ mod desk;
 mod examples_after_start;
 mod examples_agents;
 mod examples_launch;
+mod examples_queue;
 mod examples_runs;
 mod examples_state;
 mod properties;

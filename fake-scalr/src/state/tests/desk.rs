@@ -38,6 +38,8 @@ pub(super) struct Desk {
     /// Everything.
     pub(super) all: Vec<(Stamp, Command)>,
     now_ms: u64,
+    /// How long the server did not serve.
+    away_ms: u64,
     stamps: u64,
     user: Token,
     pool: (PoolTokenId, Token),
@@ -67,6 +69,7 @@ impl Desk {
             journal: Vec::new(),
             all: Vec::new(),
             now_ms: 0,
+            away_ms: 0,
             stamps: 0,
             user: Token::new("user-token"),
             pool: (PoolTokenId::new(""), Token::new("")),
@@ -110,7 +113,7 @@ impl Desk {
         let mut entropy = [0; 16];
         entropy[..8].copy_from_slice(&self.stamps.to_be_bytes());
         let start: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
-        let wall = start + SignedDuration::from_millis(i64::try_from(self.now_ms).unwrap());
+        let wall = start + SignedDuration::from_millis(i64::try_from(self.now_ms + self.away_ms).unwrap());
         Stamp { now_ms: self.now_ms, wall, entropy }
     }
 
@@ -159,6 +162,10 @@ impl Desk {
         let reply = match *verb {
             "tick" => self.apply(Command::Tick),
             "restart" => self.apply(Command::Restart),
+            "away" => {
+                self.away_ms += args.first()?.parse::<u64>().ok()? * 1_000;
+                return Some("away".to_owned());
+            }
             "show" => return self.show(args),
             "revoke" => {
                 let token = self.pool.0.clone();

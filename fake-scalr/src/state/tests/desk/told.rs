@@ -1,8 +1,13 @@
 //! What an answer says, in a few words.
 
-use scalr_protocol::{agent::Hint, error::ApiError, task::Finished};
+use scalr_protocol::{
+    agent::{Acquire, Action, Hint},
+    error::ApiError,
+    task::Finished,
+};
 
-use crate::state::Reply;
+use super::Desk;
+use crate::state::{AgentCall, Command, Reply};
 
 pub(super) fn told(reply: Result<Reply, ApiError>) -> String {
     match reply {
@@ -67,5 +72,18 @@ pub(super) fn told(reply: Result<Reply, ApiError>) -> String {
         Ok(Reply::Variable(_)) => "variable".to_owned(),
         Ok(Reply::ConfigurationVersion(_)) => "configuration version".to_owned(),
         Ok(Reply::Run(run)) => run.to_string(),
+    }
+}
+
+impl Desk {
+    /// How long the tasks that an agent acquires now have been queued, by the server's word.
+    pub(in crate::state::tests) fn waits(&mut self, name: &str) -> Vec<u64> {
+        let (agent, bearer) = self.agents[name].clone();
+        let ask = Acquire { slots: 100, ahead: 0, actions: Action::ALL.to_vec(), wait_ms: 0 };
+        let call = AgentCall::Acquire { agent, ask };
+        let Ok(Reply::Acquired(acquired)) = self.apply(Command::Agent { bearer, key: None, call }) else {
+            panic!("no tasks");
+        };
+        acquired.tasks.iter().map(|grant| grant.queued_for_ms).collect()
     }
 }
