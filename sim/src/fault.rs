@@ -15,6 +15,7 @@ mod pods;
 mod scalr;
 mod swarm;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::world::snag::{Planned, Snag};
@@ -22,7 +23,7 @@ use crate::world::snag::{Planned, Snag};
 pub use self::swarm::{Dice, Swarm};
 
 /// One thing that goes wrong in a scenario.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Fault {
     /// What it is an example of.
@@ -32,7 +33,7 @@ pub struct Fault {
 }
 
 /// Where and how a fault happens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// To calls that fit.
@@ -44,7 +45,7 @@ pub enum What {
 macro_rules! catalogue {
     ($($id:ident $name:literal $about:literal $(($why:literal))?;)+) => {
         /// A kind of fault, by its id in the catalogue.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum FaultId {
             $(#[doc = $about] $id,)+
         }

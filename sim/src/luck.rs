@@ -3,6 +3,7 @@
 //!
 //! All in integers, so that every machine draws the same. It must never keep a state.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The dice of one scenario.
@@ -75,8 +76,8 @@ fn scaled(draw: u64, bound: u64) -> u64 {
 }
 
 /// How a length (most often milliseconds) is spread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Span {
     /// Always the same.
     Fixed(u64),

@@ -2,16 +2,22 @@
 //!
 //! It decides nothing: options, the scenario, the run, and what is printed of it. Bad options and bad files
 //! end with 64, a broken promise with 1.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a terminal")]
+#![expect(clippy::print_stderr, reason = "it talks to a terminal")]
 
+mod count;
+mod explain;
 mod options;
+mod out;
 mod score;
 
-use std::process::ExitCode;
+use std::{fs, process::ExitCode};
 
 use clap::Parser;
+use sim::erlang::{self, Queue};
+use sim::scenario::{BadScenario, Scenario};
 
-use options::{Command, Options};
+use options::{Command, Options, Played};
+use out::Out;
 
 /// What shells have for bad options.
 const USAGE: u8 = 64;
@@ -26,10 +32,12 @@ fn main() -> ExitCode {
             return if is_asked { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
         }
     };
-    let played = match &options.command {
-        Command::Run { scenario, seed, trace } => score::run(scenario, *seed, *trace),
-        Command::Explain { scenario, task, seed } => score::explain(scenario, *task, *seed),
-    };
+    let mut out = Out::new();
+    let played = play(&options.command, &mut out);
+    if let Err(error) = out.end() {
+        eprintln!("sim: can't write to standard output: {error}");
+        return ExitCode::FAILURE;
+    }
     match played {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -38,4 +46,38 @@ fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Does what is asked. Says whether every promise was kept.
+fn play(command: &Command, out: &mut Out) -> Result<bool, String> {
+    Ok(match command {
+        Command::Run { what, trace } => score::run(&read(what)?, *trace, out),
+        Command::Explain { what, task, at } => explain::explain(&read(what)?, *task, *at, out)?,
+        Command::Schema => {
+            out.print(format_args!("{}", Scenario::schema()));
+            true
+        }
+        Command::Shrink { what } => score::shrink(&read(what)?, out),
+        Command::Digest { of } => count::digest(*of, out),
+        Command::Drill { of } => count::drill(*of, out),
+        Command::Pairs { seed, pairs, part } => count::pairs(*seed, *pairs, *part, out),
+        Command::Load { runs, hourly, checked } => count::load(*runs, *hourly, *checked, out),
+        Command::Queue { servers, arrivals, seed, print: true, .. } => {
+            let queue = Queue { servers: *servers, arrivals: *arrivals, seed: *seed };
+            out.print(format_args!("{}", erlang::scenario(queue).write()));
+            true
+        }
+        Command::Queue { servers, arrivals, replications, seed, print: false } => {
+            count::queue(*servers, *arrivals, *replications, *seed, out)
+        }
+    })
+}
+
+fn read(what: &Played) -> Result<Scenario, String> {
+    let name = what.scenario.display().to_string();
+    let bytes = fs::read(&what.scenario).map_err(|error| BadScenario::unopened(&name, &error));
+    let read = bytes.and_then(|bytes| Scenario::read_bytes(&name, &bytes));
+    let mut scenario = read.map_err(|bad| bad.to_string())?;
+    scenario.world.seed = what.seed.unwrap_or(scenario.world.seed);
+    Ok(scenario)
 }

@@ -2,12 +2,14 @@
 //! so that a failure can be kept, read and run again.
 //!
 //! Until `chaos-ms` things go wrong; then everything heals, and within `patience-ms` every run must be over.
-//! What a file must look like is in `scenario.schema.json`. It must never panic on a file, however bad.
+//! What a file must look like is in `docs/scenario.schema.json`. It must never panic on a file, however bad.
 
 mod bad;
 mod check;
+pub(crate) mod foreign;
 
 use scalr_core::clock::Millis;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::bad::BadScenario;
@@ -27,7 +29,7 @@ pub const VERSION: u32 = 1;
 pub const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A scenario.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Scenario {
     /// [`VERSION`].
@@ -72,10 +74,24 @@ impl Default for Scenario {
 }
 
 impl Scenario {
+    /// Reads the bytes of a scenario file; `name` is how errors call it.
+    pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<Self, BadScenario> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::read(name, text),
+            Err(error) => {
+                let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+                Err(BadScenario::no_text(name, before))
+            }
+        }
+    }
+
     /// Reads a scenario file; `name` is how errors call it.
     pub fn read(name: &str, text: &str) -> Result<Self, BadScenario> {
         if text.len() > BYTES_MAX {
             return Err(BadScenario::too_large(name, text.len()));
+        }
+        if let Some(mistake) = check::of_another_version(text) {
+            return Err(BadScenario::mistake(name, text, mistake));
         }
         let mut json = serde_json::Deserializer::from_str(text);
         let scenario: Self = serde_path_to_error::deserialize(&mut json)
@@ -94,6 +110,13 @@ impl Scenario {
         plain.world.runs.push(RunSetup::default());
         let plain = serde_json::to_value(plain).unwrap_or_default();
         let mut text = serde_json::to_string_pretty(&bad::without_defaults(full, &plain)).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// The JSON Schema of scenario files, as text.
+    pub fn schema() -> String {
+        let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Self)).unwrap_or_default();
         text.push('\n');
         text
     }
@@ -133,6 +156,3 @@ impl Scenario {
         meant.nth(number).map(|(place, _)| place)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,156 +1,203 @@
-//! A run as lines for people: one an event in fixed columns, or what concerns one task.
+//! A run as lines for people: one an event in fixed columns, then what came of it all.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _};
 
+use crate::out::Out;
+use crate::out::say;
+use scalr_core::clock::Millis;
 use sim::{
     World,
-    invariant::{Checks, Violation},
-    scenario::{BadScenario, Scenario},
-    trial,
-    world::setup::TaskNumber,
+    fault::FaultId,
+    invariant::{Checks, Invariant, Violation},
+    scenario::Scenario,
+    shrink as minimise, story, trial,
+    world::{score::Line, snag::Strike, truth::FiredWhat},
 };
 
 /// No line of a score is longer: two lines of a wide terminal.
-const LINE_MAX: usize = 600;
-
-/// What lies deeper in a thing is left out.
-const DEPTH_MAX: u32 = 7;
+const LINE_MAX: usize = 320;
 
 /// Runs a scenario and prints what came of it. Says whether every promise was kept.
-pub(crate) fn run(path: &Path, seed: Option<u64>, is_traced: bool) -> Result<bool, BadScenario> {
-    let scenario = read(path, seed)?;
+pub(crate) fn run(scenario: &Scenario, is_traced: bool, out: &mut Out) -> bool {
     let mut world = World::new(scenario.setup(scenario.world.seed));
+    let mut printer = Printer::default();
     if is_traced {
         world.keep_score();
+        say!(out, "{:>12} {:>7}  {:<16} what", "time", "event", "who");
     }
-    let mut checks = Checks::new(&scenario);
-    let ended = trial::watch(&mut world, &scenario, &mut checks, &mut |world| {
-        if let Some(score) = world.score() {
-            print_event(world, score);
+    let mut checks = Checks::new(scenario);
+    let ended = trial::watch(&mut world, scenario, &mut checks, &mut |world| {
+        if is_traced {
+            printer.print(world, scenario, out);
         }
     });
-    let fired = world.truth().fired().len();
-    println!(
-        "{} events until {}, {fired} faults fired, {} runs over, hash {:016x}, seed {}",
-        world.steps(),
-        world.now(),
-        scenario.world.runs.len() - usize::try_from(open(&world)).unwrap_or(0),
-        world.digest(),
-        scenario.world.seed
-    );
-    Ok(said(ended))
-}
-
-fn open(world: &World) -> u32 {
-    let runs = 0..u32::try_from(world.setup().runs.len()).unwrap_or(u32::MAX);
-    let is_open = |run: &u32| !world.run_status(*run).is_some_and(|status| status.is_terminal());
-    u32::try_from(runs.filter(is_open).count()).unwrap_or(u32::MAX)
-}
-
-fn said(ended: Result<(), Violation>) -> bool {
+    if is_traced {
+        say!(out);
+    }
+    out.print(format_args!("{}", summary(scenario, &world)));
     match ended {
-        Ok(()) => true,
+        Ok(()) => {
+            say!(out, "promises  all {} kept", Invariant::ALL.len());
+            true
+        }
         Err(violation) => {
-            println!("{violation}");
+            say!(out, "promises  broken: {violation}\n\n{}", story::tell(scenario).trim_end());
             false
         }
     }
 }
 
-/// When, the how manieth, to whom, and then what came in and what was wanted.
-fn print_event(world: &World, score: &str) {
-    let mut lines = score.lines();
-    let Some(first) = lines.next() else { return };
-    let mut line = shortened(first.split_once(' ').map_or(first, |(_, what)| what));
-    for more in lines {
-        line.push_str(if more.starts_with(' ') { " → " } else { " ; " });
-        line.push_str(&shortened(more.trim_start()));
-    }
-    let end = line.floor_char_boundary(LINE_MAX);
-    line.truncate(end);
-    println!("{:>12} {:>6} {line}", world.now().to_string(), world.steps());
-}
-
-/// A debug text without what lies deep inside.
-fn shortened(text: &str) -> String {
-    let mut short = String::new();
-    let mut depth = 0_u32;
-    for character in text.chars() {
-        let closes = matches!(character, '}' | ')' | ']');
-        depth = if closes { depth.saturating_sub(1) } else { depth };
-        if depth < DEPTH_MAX {
-            short.push(character);
-        }
-        if matches!(character, '{' | '(' | '[') {
-            depth += 1;
-            if depth == DEPTH_MAX {
-                short.push('…');
-            }
-        }
-    }
-    short
-}
-
-/// Prints what became of a task, and for each change of it why it waited.
-pub(crate) fn explain(path: &Path, task: TaskNumber, seed: Option<u64>) -> Result<bool, BadScenario> {
-    let scenario = read(path, seed)?;
-    let mut world = World::new(scenario.setup(scenario.world.seed));
-    let mut checks = Checks::new(&scenario);
-    let mut told = Told::default();
-    let ended = trial::watch(&mut world, &scenario, &mut checks, &mut |world| told.look(world, task));
-    if told.lines == 0 {
-        println!("{task} was never queued");
-    }
-    Ok(said(ended))
+/// Makes a scenario small that breaks a promise, and prints it. Says whether none was broken.
+pub(crate) fn shrink(scenario: &Scenario, out: &mut Out) -> bool {
+    let Some(violation) = trial::run(scenario).violation else {
+        eprintln!("no promise is broken: there is nothing to make smaller");
+        return true;
+    };
+    let small = minimise::shrink(scenario, &violation);
+    let (runs, faults) = (small.scenario.world.runs.len(), small.scenario.faults.len());
+    eprintln!("{runs} runs and {faults} faults are left, after {} tries\n", small.tries);
+    eprintln!("{}", story::tell(&small.scenario));
+    out.print(format_args!("{}", small.scenario.write()));
+    false
 }
 
 #[derive(Default)]
-struct Told {
-    why: String,
-    lines: u64,
+struct Printer {
+    /// How many faults were told.
+    told: usize,
 }
 
-impl Told {
-    fn look(&mut self, world: &World, task: TaskNumber) {
-        for fact in world.truth().facts().iter().filter(|fact| fact.task == task) {
-            self.say(world, &sim::story::fact_line(fact));
+impl Printer {
+    /// When, the how manieth, who, and then what came in and what was wanted. What follows at once from the
+    /// same event stands below it, without its time.
+    fn print(&mut self, world: &World, scenario: &Scenario, out: &mut Out) {
+        let mut stamp = format!("{:>12} {:>7}", world.now().to_string(), world.steps());
+        let mut lines = world.score().iter().peekable();
+        while let Some(Line { who, what, .. }) = lines.next() {
+            let mut text = what.clone();
+            while let Some(wish) = lines.next_if(|line| line.is_wish) {
+                let _ = write!(text, " → {}", wish.what);
+            }
+            if text == "wakes" {
+                continue;
+            }
+            if who == "!!" {
+                self.name(world, scenario, &mut text);
+            }
+            let end = text.floor_char_boundary(LINE_MAX);
+            text.truncate(end);
+            say!(out, "{stamp:>20}  {who:<16} {text}");
+            stamp = String::new();
         }
-        let Some(truth) = world.truth().task(task).filter(|truth| truth.end.is_none()) else { return };
-        let Some(id) = &truth.id else { return };
-        let why = world.controllers().find_map(|(seat, process, brain)| {
-            let said = brain.explain(world.clock_of(process)?, id)?;
-            Some(format!("controller {seat}: {said}"))
-        });
-        let why = why.unwrap_or_default();
-        // How long ago something was changes all the time, and says nothing new.
-        let is_new = without_digits(&why) != without_digits(&self.why);
-        if is_new && !why.is_empty() {
-            self.say(world, &format!("{} {task}: {why}", world.now()));
+    }
+
+    /// Adds the fault of the catalogue that something is an example of.
+    fn name(&mut self, world: &World, scenario: &Scenario, text: &mut String) {
+        let fired = world.truth().fired();
+        for fired in fired.iter().skip(self.told) {
+            if let Some(id) = fault_id(scenario, fired.what) {
+                let _ = write!(text, " ({id})");
+            }
         }
-        self.why = why;
-    }
-
-    fn say(&mut self, _world: &World, line: &str) {
-        self.lines += 1;
-        println!("{line}");
+        self.told = fired.len();
     }
 }
 
-fn without_digits(text: &str) -> String {
-    text.chars().filter(|character| !character.is_ascii_digit()).collect()
+fn fault_id(scenario: &Scenario, fired: FiredWhat) -> Option<FaultId> {
+    scenario.fault_of(fired).and_then(|place| scenario.faults.get(place)).map(|fault| fault.id)
 }
 
-fn read(path: &Path, seed: Option<u64>) -> Result<Scenario, BadScenario> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| BadScenario {
-        file: name.clone(),
-        line: 1,
-        field: ".".to_owned(),
-        expected: format!("{error}, expected a scenario file"),
-    })?;
-    let mut scenario = Scenario::read(&name, &text)?;
-    if let Some(seed) = seed {
-        scenario.world.seed = seed;
+/// What came of a run, in a few lines.
+fn summary(scenario: &Scenario, world: &World) -> String {
+    let mut text = String::new();
+    if !scenario.about.is_empty() {
+        let _ = writeln!(text, "about     {}", scenario.about);
     }
-    Ok(scenario)
+    let _ = writeln!(
+        text,
+        "seed      {}, {} events until {}, hash {:016x}",
+        scenario.world.seed,
+        world.steps(),
+        world.now(),
+        world.digest()
+    );
+    let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
+    for run in (0..).take(scenario.world.runs.len()) {
+        let status = world.run_status(run).map_or("not made".to_owned(), |status| status.to_string());
+        *outcomes.entry(status).or_default() += 1;
+    }
+    let count = scenario.world.runs.len();
+    let _ = writeln!(text, "runs      {count}: {}", counted(outcomes.into_iter()));
+    let (mut waits, mut works) = (Vec::new(), Vec::new());
+    for (_, task) in world.truth().tasks() {
+        if let Some(confirm) = task.confirms.first() {
+            waits.push(confirm.at.since(task.queued));
+            works.extend(task.end.map(|end| end.at.since(confirm.at)));
+        }
+    }
+    let _ = writeln!(text, "waits     {}", spread(waits, "from queued to started"));
+    let _ = writeln!(text, "work      {}", spread(works, "from started to over"));
+    let _ = writeln!(text, "faults    {}", faults(scenario, world));
+    text
+}
+
+fn counted<T: std::fmt::Display>(counts: impl Iterator<Item = (T, u32)>) -> String {
+    counts.map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The middle and the end of many times.
+fn spread(mut times: Vec<u64>, what: &str) -> String {
+    times.sort_unstable();
+    let part = |thousandths: usize| {
+        let place = (times.len().max(1) - 1) * thousandths / 1_000;
+        Millis(times.get(place).copied().unwrap_or(0)).to_string()
+    };
+    if times.is_empty() {
+        return "none".to_owned();
+    }
+    let (half, most, all) = (part(500), part(950), part(1_000));
+    format!("{} {what}: half within {half}, 95 of 100 within {most}, all within {all}", times.len())
+}
+
+fn faults(scenario: &Scenario, world: &World) -> String {
+    let mut fired: BTreeMap<FaultId, u32> = BTreeMap::new();
+    let mut others = 0_u32;
+    for one in world.truth().fired() {
+        match fault_id(scenario, one.what) {
+            Some(id) => *fired.entry(id).or_default() += 1,
+            // The last strike is the healing, which every scenario has.
+            None => others += u32::from(!is_heal(world, one.what)),
+        }
+    }
+    let mut text = format!("{} planned, of these fired: ", scenario.faults.len());
+    text.push_str(&if fired.is_empty() {
+        "none".to_owned()
+    } else {
+        let times = |(id, count)| if count == 1 { format!("{id}") } else { format!("{id} ×{count}") };
+        fired.into_iter().map(times).collect::<Vec<_>>().join(", ")
+    });
+    if others > 0 {
+        let _ = write!(text, "; and {others} snags and strikes of the world's own");
+    }
+    text
+}
+
+fn is_heal(world: &World, fired: FiredWhat) -> bool {
+    match fired {
+        FiredWhat::Strike(place) => {
+            world.setup().strikes.get(place).is_some_and(|strike| strike.what == Strike::Heal)
+        }
+        FiredWhat::Snag { .. } => false,
+    }
+}
+
+/// The first promise that was broken, if one was.
+pub(crate) fn said(ended: Result<(), Violation>, out: &mut Out) -> bool {
+    match ended {
+        Ok(()) => true,
+        Err(violation) => {
+            say!(out, "\npromise broken: {violation}");
+            false
+        }
+    }
 }

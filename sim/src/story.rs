@@ -67,45 +67,45 @@ pub fn fact_what(fact: &Fact) -> String {
     match &fact.what {
         FactKind::Queued => "is queued".to_owned(),
         FactKind::Granted { agent, process, fence } => {
-            format!("is granted to {agent} ({process:?}) under fence {}", fence.0)
+            format!("is granted to {agent} ({process}) under fence {}", fence.0)
         }
         FactKind::Released { process, fence, reason } => {
-            format!("is given back by {process:?} for {reason:?}, fence {} is shut", fence.0)
+            format!("is given back by {process} for {reason:?}, fence {} is shut", fence.0)
         }
         FactKind::JobAsked { process, fence } => {
-            format!("{process:?} asks for its Job under fence {}", fence.0)
+            format!("{process} asks for its Job under fence {}", fence.0)
         }
         FactKind::DeleteAsked { process, fence, status, current, is_running, of: _ } => format!(
-            "{process:?} asks to delete its Job of fence {} ({status:?} under {}, {})",
+            "{process} asks to delete its Job of fence {} ({status:?} under {}, {})",
             fence.0,
             current.0,
             if *is_running { "running" } else { "not running" }
         ),
         FactKind::DoorSent { process, fence, reason } => {
-            format!("{process:?} shuts the door of fence {}: {}", fence.0, why(*reason))
+            format!("{process} shuts the door of fence {}: {}", fence.0, why(*reason))
         }
         FactKind::LaunchFailed { process, fence } => {
-            format!("is not launched by {process:?}, fence {} is shut", fence.0)
+            format!("is not launched by {process}, fence {} is shut", fence.0)
         }
         FactKind::CreateSent { process, fence } => {
-            format!("{process:?} makes its Job for fence {}", fence.0)
+            format!("{process} makes its Job for fence {}", fence.0)
         }
         FactKind::CreateAnswered { process, fence, answer } => {
-            format!("{process:?} hears of its Job for fence {}: {answer:?}", fence.0)
+            format!("{process} hears of its Job for fence {}: {answer:?}", fence.0)
         }
-        FactKind::Renewed { process, sent } => format!("{process:?} has its lease since {sent}"),
-        FactKind::Drained { process } => format!("{process:?} takes all output from now on"),
-        FactKind::Signaled { process, signal } => format!("{process:?} sends {signal:?}"),
-        FactKind::StateLeft { process } => format!("a state lies in the run's folder of {process:?}"),
-        FactKind::UploadSent { process, kind } => format!("{process:?} sends its {}", kind.as_str()),
-        FactKind::Uploaded { process, kind } => format!("{process:?} has sent its {}", kind.as_str()),
-        FactKind::Overstayed { process } => format!("{process:?} has not ended within its grace"),
+        FactKind::Renewed { process, sent } => format!("{process} has its lease since {sent}"),
+        FactKind::Drained { process } => format!("{process} takes all output from now on"),
+        FactKind::Signaled { process, signal } => format!("{process} sends {signal:?}"),
+        FactKind::StateLeft { process } => format!("a state lies in the run's folder of {process}"),
+        FactKind::UploadSent { process, kind } => format!("{process} sends its {}", kind.as_str()),
+        FactKind::Uploaded { process, kind } => format!("{process} has sent its {}", kind.as_str()),
+        FactKind::Overstayed { process } => format!("{process} has not ended within its grace"),
         FactKind::WorkerBegan { process, pod, fence } => {
-            format!("a worker begins: {process:?} in {pod} for fence {}", fence.0)
+            format!("a worker begins: {process} in {pod} for fence {}", fence.0)
         }
-        FactKind::WorkerEnded { process, exit_code, .. } => format!("{process:?} ends with {exit_code}"),
-        FactKind::Claimed { process, fence } => format!("{process:?} claims it under fence {}", fence.0),
-        FactKind::Confirmed { process, .. } => format!("{process:?} is confirmed"),
+        FactKind::WorkerEnded { process, exit_code, .. } => format!("{process} ends with {exit_code}"),
+        FactKind::Claimed { process, fence } => format!("{process} claims it under fence {}", fence.0),
+        FactKind::Confirmed { process, .. } => format!("{process} is confirmed"),
         FactKind::CodeBegan { pod, stage, .. } => format!("{} begins in {pod}", stage.name()),
         FactKind::CodeEnded { pod, stage, exit_code, is_state_lost } => {
             let lost = if *is_state_lost { ", its state lost" } else { "" };
@@ -113,7 +113,7 @@ pub fn fact_what(fact: &Fact) -> String {
         }
         FactKind::Interrupted { pod, nth } => format!("its tool in {pod} is told to stop, {nth}"),
         FactKind::FinishSent { process, outcome, log_bytes, .. } => {
-            format!("{process:?} sends {outcome:?}, {log_bytes} bytes of log")
+            format!("{process} sends {outcome:?}, {log_bytes} bytes of log")
         }
         FactKind::Ended { status, outcome, .. } => format!("is over: {status:?}, {outcome:?}"),
         FactKind::Late { outcome } => format!("an outcome comes late: {outcome:?}"),

@@ -3,8 +3,7 @@
 //! A step takes the next event, hands it to whom it concerns, and files what follows. In reading order:
 //! [`setup`] is what a world is told and [`snag`] how it is made to go wrong; `event` the heap; `users` make
 //! runs; [`process`] the real brains and their calls; `scalr` the server; [`cluster`] what runs Jobs, and `wire` the way to it; `pods`
-//! and `tool` what runs in them; `strikes` what goes wrong; [`truth`] what really was; [`digest`] the hash of it
-//! all.
+//! and `tool` what runs in them; `strikes` what goes wrong; [`truth`] what really was; [`score`] says it in words; [`digest`] is the hash of it all.
 //!
 //! It must never take a step whose outcome depends on anything but the setup.
 
@@ -15,6 +14,7 @@ mod look;
 mod pods;
 pub mod process;
 mod scalr;
+pub mod score;
 pub mod setup;
 pub mod snag;
 mod strikes;
@@ -47,7 +47,7 @@ use self::{
     setup::{Setup, TaskNumber},
     snag::Strike,
     strikes::Strikes,
-    truth::{FactKind, Truth},
+    truth::{Fact, FactKind, Truth},
     users::Users,
     wire::KnownJob,
 };
@@ -79,9 +79,9 @@ pub struct World {
     users: Users,
     strikes: Strikes,
     truth: Truth,
-    /// What the last step was, and its line in a score, if one is written.
+    /// What the last step was, and its lines in a score, if one is kept.
     happening: Happening,
-    score: Option<String>,
+    score: Option<Vec<score::Line>>,
     scratch: Scratch,
 }
 
@@ -289,16 +289,6 @@ impl World {
         self.push(self.now, 0, Event::Struck(Box::new(strike)));
     }
 
-    /// From now on each step leaves a line, for people.
-    pub fn keep_score(&mut self) {
-        self.score = Some(String::new());
-    }
-
-    /// The line of the last step, if one is kept; it may be empty or have several lines.
-    pub fn score(&self) -> Option<&str> {
-        self.score.as_deref()
-    }
-
     /// Files an event. Those of one key keep their order at equal times.
     fn push(&mut self, at: Millis, key: u64, event: Event) {
         let tie = self.luck.draw(TIE, key, at.0);
@@ -365,9 +355,8 @@ impl World {
 
     /// Writes a fact down, and lets happen what waits for it.
     fn note(&mut self, number: TaskNumber, what: FactKind) {
-        if let Some(score) = &mut self.score {
-            use std::fmt::Write as _;
-            let _ = writeln!(score, "{} {number}: {what:?}", self.now);
+        if self.score.is_some() {
+            self.say_fact(&Fact { at: self.now, task: number, what: what.clone() });
         }
         if let Some((milestone, nth)) = self.truth.note(self.now, number, what) {
             self.milestone(number, milestone, nth);

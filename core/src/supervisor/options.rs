@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Everything that does not change while one task is seen through.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TaskOptions {
     /// The dice of all backoffs: drawn by the shell at the start, so that a replay waits as the original did.
     pub seed: u64,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What holds for as long as the server's data lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
     /// Where agents reach the server; pool tokens carry it as `iss`.
     pub url: String,
@@ -53,6 +54,7 @@ const HOUR_MS: u64 = 60 * MINUTE_MS;
 
 /// Every duration that the protocol names, in time in which the server serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Timings {
     /// How often an agent sends a heartbeat.
     pub heartbeat_ms: u64,

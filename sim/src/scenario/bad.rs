@@ -1,17 +1,22 @@
-//! What is wrong with a scenario file, in one line: the file, the line, the field, and what was expected.
+//! What is wrong with a scenario file, in one line: the file, the line and column, the field, and what was
+//! expected.
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{BYTES_MAX, check::Mistake};
+use super::{BYTES_MAX, VERSION, check::Mistake};
 
 /// A file that is no scenario.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {field}: {expected}")]
+#[error("{file}:{line}:{column}: {field}: {expected}")]
 pub struct BadScenario {
     /// The file, as it was named.
     pub file: String,
     /// The line, from 1.
     pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
     /// The field's path, such as `world.runs[3].at-ms`; `.` for the whole.
     pub field: String,
     /// What was found and what was expected.
@@ -21,7 +26,25 @@ pub struct BadScenario {
 impl BadScenario {
     pub(super) fn too_large(file: &str, bytes: usize) -> Self {
         let expected = format!("{bytes} bytes, expected at most {BYTES_MAX}");
-        Self { file: file.to_owned(), line: 1, field: ".".to_owned(), expected }
+        Self::whole(file, expected)
+    }
+
+    /// Something about the whole file.
+    pub(super) fn whole(file: &str, expected: String) -> Self {
+        Self { file: file.to_owned(), line: 1, column: 1, field: ".".to_owned(), expected }
+    }
+
+    /// A file that can't be had.
+    pub fn unopened(file: &str, error: &std::io::Error) -> Self {
+        Self::whole(file, format!("{}, expected a scenario file", one_line(&error.to_string())))
+    }
+
+    /// Bytes that are no text, from this one on.
+    pub(super) fn no_text(file: &str, before: &[u8]) -> Self {
+        let before = String::from_utf8_lossy(before);
+        let (line, column) = position(&before, before.len());
+        let expected = "a byte that is no UTF-8, expected text".to_owned();
+        Self { file: file.to_owned(), line, column, field: ".".to_owned(), expected }
     }
 
     pub(super) fn unreadable(
@@ -31,36 +54,43 @@ impl BadScenario {
     ) -> Self {
         let inner = error.inner();
         let field = error.path().to_string();
-        // The library counts the lines up to where it stopped: inside the field, or just after it.
+        // The library says where it stopped: inside the field, or just after it.
         let line = inner.line().clamp(1, text.lines().count().max(1));
         let said = inner.to_string();
-        let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
-        Self { file: file.to_owned(), line, field, expected: one_line(said) }
+        let mut expected = one_line(said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what));
+        if !expected.contains("expected") {
+            expected.push_str(if inner.is_data() { ", expected it once" } else { ", expected JSON" });
+        }
+        if expected.starts_with("missing field `version`") {
+            expected = format!("missing field `version`, expected {VERSION}");
+        }
+        Self { file: file.to_owned(), line, column: inner.column().max(1), field, expected }
     }
 
     pub(super) fn trailing(file: &str, error: &serde_json::Error) -> Self {
         let expected = "characters after the scenario, expected the end of the file".to_owned();
-        Self { file: file.to_owned(), line: error.line().max(1), field: ".".to_owned(), expected }
+        let (line, column) = (error.line().max(1), error.column().max(1));
+        Self { file: file.to_owned(), line, column, field: ".".to_owned(), expected }
     }
 
     pub(super) fn mistake(file: &str, text: &str, mistake: Mistake) -> Self {
-        let line = line_of(text, &mistake.path);
+        let (line, column) = position(text, begin_of(text, &mistake.path));
         let mut field = String::new();
         for step in &mistake.path {
             match step {
                 Step::Key(key) if field.is_empty() => field.push_str(key),
-                Step::Key(key) => field.extend([".", key]),
-                Step::Place(place) => field.push_str(&format!("[{place}]")),
+                Step::Key(key) => field.extend([".", key.as_ref()]),
+                Step::Place(place) => field.extend(["[", &place.to_string(), "]"]),
             }
         }
-        Self { file: file.to_owned(), line, field, expected: mistake.expected }
+        Self { file: file.to_owned(), line, column, field, expected: mistake.expected }
     }
 }
 
 /// A step of a path into JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Key(&'static str),
+    Key(Cow<'static, str>),
     Place(usize),
 }
 
@@ -68,14 +98,22 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// The line on which the value at a path begins; that of its nearest container where it is not written.
-/// The text is JSON: it was read before.
-fn line_of(text: &str, path: &[Step]) -> usize {
+/// The line and the column of a byte, from 1.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let begin = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (line, before[begin..].chars().count() + 1)
+}
+
+/// Where the value at a path begins; its nearest container where it is not written. The text is JSON: it was
+/// read before.
+fn begin_of(text: &str, path: &[Step]) -> usize {
     let mut at = 0;
     let mut found = skip_space(text, at);
     at = found;
     for step in path {
-        match find(text, at, *step) {
+        match find(text, at, step) {
             Some(place) => {
                 at = place;
                 found = place;
@@ -83,11 +121,11 @@ fn line_of(text: &str, path: &[Step]) -> usize {
             None => break,
         }
     }
-    text.get(..found).map_or(1, |before| before.matches('\n').count() + 1)
+    found
 }
 
 /// Where the value of a member or an element begins, in the container that begins at `at`.
-fn find(text: &str, at: usize, step: Step) -> Option<usize> {
+fn find(text: &str, at: usize, step: &Step) -> Option<usize> {
     let mut at = skip_space(text, at + 1);
     let mut place = 0;
     loop {
@@ -99,9 +137,9 @@ fn find(text: &str, at: usize, step: Step) -> Option<usize> {
                 let end = skip_value(text, at)?;
                 let name: String = serde_json::from_str(text.get(at..end)?).ok()?;
                 at = skip_space(text, skip_space(text, end) + 1);
-                name == key
+                name == *key
             }
-            Step::Place(wanted) => place == wanted,
+            Step::Place(wanted) => place == *wanted,
         };
         if is_it {
             return Some(at);
@@ -127,7 +165,7 @@ fn skip_value(text: &str, at: usize) -> Option<usize> {
 }
 
 /// Members whose type has to be written whole, if it is written.
-const WHOLE: [&str; 5] = ["settings", "options", "even", "exponential", "lognormal"];
+const WHOLE: [&str; 3] = ["even", "exponential", "lognormal"];
 
 /// A value without the members that are as in `plain`, all the way down.
 pub(super) fn without_defaults(value: Value, plain: &Value) -> Value {

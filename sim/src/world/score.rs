@@ -30,6 +30,12 @@ pub struct Line {
     pub is_wish: bool,
 }
 
+impl std::fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.0)
+    }
+}
+
 impl World {
     /// From now on each step leaves lines.
     pub fn keep_score(&mut self) {

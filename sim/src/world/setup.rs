@@ -7,6 +7,7 @@
 use fake_scalr::state::Settings;
 use scalr_core::{scheduler::SchedulerOptions, supervisor::options::TaskOptions};
 use scalr_protocol::{agent::Action, task::HookPhase};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 use crate::luck::Span;
 
 /// A whole world before its first moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Setup {
     /// Of all dice.
@@ -57,7 +58,7 @@ impl Default for Setup {
 }
 
 /// One place of a controller: a pod of the Deployment, which is begun again when it ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ControllerSetup {
     /// The agent's name.
@@ -69,8 +70,10 @@ pub struct ControllerSetup {
     /// How many tasks to hold beyond the free slots.
     pub look_ahead: u32,
     /// The policy.
+    #[schemars(schema_with = "crate::scenario::foreign::policy")]
     pub scheduler: String,
     /// What the policy is told.
+    #[schemars(schema_with = "crate::scenario::foreign::policy_options")]
     pub scheduler_options: SchedulerOptions,
     /// What every Job's name begins with.
     pub basename: String,
@@ -107,7 +110,7 @@ impl Default for ControllerSetup {
 }
 
 /// A process's clock against the world's. It counts suspension, as the real one does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ClockSetup {
     /// What it shows when the world's shows 0.
@@ -117,10 +120,11 @@ pub struct ClockSetup {
 }
 
 /// What every worker and its runner are told, and how long they take to come up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct WorkerSetup {
     /// The Supervisor's options; the seed is drawn for each process.
+    #[schemars(schema_with = "crate::scenario::foreign::options")]
     pub options: TaskOptions,
     /// The grace that a worker believes in at SIGTERM; the pod's own where there is none.
     pub grace_ms: Option<u64>,
@@ -130,6 +134,8 @@ pub struct WorkerSetup {
     pub runner_ready: Span,
     /// How long a tool may go on after its worker was lost.
     pub orphan_wait_ms: u64,
+    /// How many bytes of console a worker keeps beyond what Scalr has; when they are there, its tool waits.
+    pub spool_bytes_max: u64,
     /// How far a worker's clock is off, in milliseconds since 0 of the world.
     pub clock_origin: Span,
 }
@@ -142,16 +148,18 @@ impl Default for WorkerSetup {
             begin: Span::Even { min: 20, max: 200 },
             runner_ready: Span::Even { min: 20, max: 400 },
             orphan_wait_ms: 600_000,
+            spool_bytes_max: 512 * 1024 * 1024,
             clock_origin: Span::Even { min: 0, max: 100_000_000 },
         }
     }
 }
 
 /// The server and the way to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ScalrSetup {
     /// The server's own.
+    #[schemars(schema_with = "crate::scenario::foreign::settings")]
     pub settings: Settings,
     /// One way of a call or of its answer.
     pub latency: Span,
@@ -166,7 +174,7 @@ impl Default for ScalrSetup {
 }
 
 /// How the tool of a run behaves: lengths of its phases, and how it ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Profile {
     /// To unpack the configuration, and to place a saved plan.
@@ -190,6 +198,7 @@ pub struct Profile {
     /// Each transfer of a file.
     pub transfer: Span,
     /// Which phases have hooks.
+    #[schemars(schema_with = "crate::scenario::foreign::hooks")]
     pub hooks: Vec<HookPhase>,
     /// Bytes of the console for each command.
     pub console: Span,
@@ -233,7 +242,7 @@ impl Default for Profile {
 }
 
 /// Of 1000 commands of each kind, how many fail by themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct FailsPermille {
     /// `init`.
@@ -247,7 +256,7 @@ pub struct FailsPermille {
 }
 
 /// A run that a user makes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RunSetup {
     /// When.
@@ -282,12 +291,13 @@ impl Default for RunSetup {
 
 /// A task by its place in the workload: the same in every history of a scenario, whatever ids the server
 /// draws.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TaskNumber {
     /// The run's place in [`Setup::runs`].
     pub run: u32,
     /// Its plan or its apply.
+    #[schemars(schema_with = "crate::scenario::foreign::action")]
     pub action: Action,
 }
 

@@ -5,12 +5,13 @@
 //! Here is only the alphabet: which fault of the catalogue is which of these is said elsewhere.
 
 use scalr_protocol::error::ErrorCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{cluster::ClusterFault, setup::TaskNumber, truth::Milestone};
 
 /// Something that happens to a call.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Snag {
     /// Whose call; anybody's where nothing is said.
@@ -46,7 +47,7 @@ fn always() -> u32 {
 }
 
 /// A process, or many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
     /// Any controller.
@@ -60,7 +61,7 @@ pub enum Who {
 }
 
 /// Where a call is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Leg {
     /// The brain wants it; it is not sent yet.
@@ -84,8 +85,8 @@ impl Leg {
 }
 
 /// What happens to a call. What has no meaning at a leg does nothing there and is not counted as fired.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Fate {
     /// Its process is killed, wherever the call is. Any leg.
     Crash(Rebirth),
@@ -116,10 +117,11 @@ pub enum Fate {
 }
 
 /// How a call is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Refusal {
     /// What the server says; its status goes with it. The cluster knows 429, and for all else 500.
+    #[schemars(schema_with = "crate::scenario::foreign::code")]
     pub code: ErrorCode,
     /// What it says of when to come back.
     #[serde(default)]
@@ -127,7 +129,7 @@ pub struct Refusal {
 }
 
 /// How a controller comes back after an end. A worker comes back as its Job says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Rebirth {
     /// After how long.
@@ -137,7 +139,7 @@ pub struct Rebirth {
 }
 
 /// As what a controller comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identity {
     /// The container again: same name, same instance.
@@ -149,7 +151,7 @@ pub enum Identity {
 }
 
 /// A call, or what a watch says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CallKind {
     /// Call 1, of either.
@@ -199,7 +201,7 @@ pub enum CallKind {
 }
 
 /// Something that happens at a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Planned {
     /// When.
@@ -209,8 +211,8 @@ pub struct Planned {
 }
 
 /// A moment by its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Moment {
     /// By the world's clock.
     At(u64),
@@ -230,8 +232,8 @@ pub enum Moment {
 }
 
 /// Something that somebody does, or that breaks or heals.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Strike {
     /// A user approves a run's plan.
     Approve {
@@ -339,7 +341,7 @@ pub enum Strike {
 }
 
 /// Whom a process talks to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peer {
     /// Scalr.

@@ -1,18 +1,17 @@
-//! What can break in a cluster, and how it heals, as data. The ids in brackets are those of the project's
-//! catalogue of faults.
+//! What can break in a cluster, and how it heals, as data; in brackets the ids of the catalogue of faults.
 //!
-//! A fault names its objects by what they mean ("the node of run 3's plan"), so that a shrunk scenario still
-//! means what it said; one whose object is not there does nothing.
-//! Whatever has a `for_ms` heals by itself after it, and everything heals at [`ClusterFault::Heal`]. It must
-//! never decide what follows from a fault.
+//! A fault names its objects by what they mean ("the node of run 3's plan"); one whose object is not there
+//! does nothing. Whatever has a `for_ms` heals by itself, and everything heals at [`ClusterFault::Heal`].
+//! It must never decide what follows from a fault.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{setup::TaskNumber, snag::CallKind};
 use scalr_core::cluster::Kind;
 
 /// Something that breaks or heals in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClusterFault {
     /// Everything is whole again, whatever was broken. What is gone stays gone; pools grow back.
@@ -32,8 +31,8 @@ pub enum ClusterFault {
 }
 
 /// What can break in the API server and what it stores, or be done to Jobs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum ApiFault {
     /// The API server answers calls otherwise (K4, K5, K6, K7, K8).
     Refuse {
@@ -119,8 +118,8 @@ pub enum ApiFault {
 }
 
 /// What can happen to watches and the caches behind them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum WatchFault {
     /// What watches say comes later (W1; with one kind only, W10).
     Delay {
@@ -181,8 +180,8 @@ pub enum WatchFault {
 }
 
 /// What can happen to pods.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum PodFault {
     /// A pod is evicted through the API; a budget may refuse that (P1, P2).
     Evict {
@@ -250,8 +249,8 @@ pub enum PodFault {
 }
 
 /// What can happen to nodes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum NodeFault {
     /// A machine dies with all that runs on it (N1).
     Lost {
@@ -345,8 +344,8 @@ pub enum NodeFault {
 }
 
 /// What can happen to where nodes come from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum PoolFault {
     /// New nodes take longer (C1).
     SlowBoot {
@@ -381,8 +380,8 @@ pub enum PoolFault {
 }
 
 /// What can happen to cache volumes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum VolumeFault {
     /// A one-node cache volume is attached elsewhere (V1).
     Elsewhere {
@@ -428,8 +427,8 @@ pub enum VolumeFault {
 }
 
 /// How the API server answers instead.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum ApiTrouble {
     /// 429.
     TooMany {
@@ -451,8 +450,8 @@ pub enum ApiTrouble {
 }
 
 /// How images can't be pulled.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum ImageTrouble {
     /// They take longer.
     Slow {
@@ -466,7 +465,7 @@ pub enum ImageTrouble {
 }
 
 /// Which pods are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PodAim {
     /// Those of this task.
@@ -478,7 +477,7 @@ pub enum PodAim {
 }
 
 /// Which nodes are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeAim {
     /// The one where the newest pod of this task is.
@@ -490,10 +489,13 @@ pub enum NodeAim {
 }
 
 /// Which watches are meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct WatchAim {
     /// Of one kind only.
+    #[schemars(schema_with = "crate::scenario::foreign::kind")]
     pub kind: Option<Kind>,
     /// Of those, one by its place in order of age, modulo how many there are; all where nothing is said.
     pub nth: Option<u32>,

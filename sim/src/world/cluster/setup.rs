@@ -4,12 +4,13 @@
 //! Defaults are those of a healthy cluster (Kubernetes 1.33) with the public chart
 //! (<https://github.com/Scalr/agent-helm>). It must never hold anything that happens.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::luck::Span;
 
 /// A cluster before its first moment.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ClusterSetup {
     /// Where nodes come from.
@@ -52,7 +53,7 @@ impl Default for ClusterSetup {
 }
 
 /// A pool of equal nodes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct PoolSetup {
     /// How many nodes there are at first.
@@ -86,7 +87,7 @@ impl Default for PoolSetup {
 }
 
 /// What a task's pod is and needs, where presets say nothing else.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct PodSetup {
     /// The worker's request, in thousandths of a CPU.
@@ -115,7 +116,7 @@ impl Default for PodSetup {
 
 /// What the Job controller is told. The pod failure policy is the chart's: `FailJob` on any exit code but 0,
 /// `Ignore` on `DisruptionTarget`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct JobSetup {
     /// After more failed pods than this, a Job has failed.
@@ -135,7 +136,7 @@ impl Default for JobSetup {
 }
 
 /// What the namespace may hold; nothing said is no bound.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct QuotaSetup {
     /// `count/jobs.batch`: finished ones count too.
@@ -145,7 +146,7 @@ pub struct QuotaSetup {
 }
 
 /// The API server and the way to it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ApiSetup {
     /// One way between a client and the server. The model draws the way back; the way there is the
@@ -183,7 +184,7 @@ impl Default for ApiSetup {
 }
 
 /// What watches are like.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct WatchSetup {
     /// From a change to its being told, over and above the server's lag.
@@ -205,7 +206,7 @@ impl Default for WatchSetup {
 }
 
 /// How long the control plane takes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ControlSetup {
     /// Until the Job controller sees a new Job.
@@ -251,7 +252,7 @@ impl Default for ControlSetup {
 }
 
 /// How long kubelets take.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct KubeletSetup {
     /// Until a kubelet sees what the API server has for it.
@@ -285,7 +286,7 @@ impl Default for KubeletSetup {
 }
 
 /// The volume that providers are cached in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct CacheSetup {
     /// What kind it is.
@@ -310,7 +311,7 @@ impl Default for CacheSetup {
 }
 
 /// What kind a cache volume is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CacheKind {
     /// Each pod has its own, empty at first.

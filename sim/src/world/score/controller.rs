@@ -142,7 +142,7 @@ fn pod_looks(pod: &Pod) -> String {
         looks.extend([", ", &trouble.message]);
     }
     if let Some(disruption) = &pod.disruption {
-        looks.push_str(&format!(", {disruption:?}"));
+        looks.extend([", ", &word(disruption)]);
     }
     if pod.is_deleting {
         looks.push_str(", being deleted");
@@ -201,7 +201,9 @@ fn heartbeat(beat: &Heartbeat, names: Names<'_>) -> String {
 }
 
 fn launch_events(events: &LaunchEvents, names: Names<'_>) -> String {
-    let events =
-        events.events.iter().map(|event| format!("{} {}", names.at(&event.task, event.fence), word(&event.kind)));
+    let events = events
+        .events
+        .iter()
+        .map(|event| format!("{} {}", names.at(&event.task, event.fence), word(&event.kind)));
     format!("launch events: {}", listed(events))
 }

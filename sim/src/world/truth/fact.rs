@@ -12,12 +12,13 @@ use scalr_protocol::{
     id::{AgentId, Fence},
     task::Outcome,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{cluster::PodKey, process::ProcessId, setup::TaskNumber};
 
 /// Something that has become true of a task; may become true again under another fence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Milestone {
     /// The server has queued it.

@@ -41,6 +41,11 @@ pub(super) fn count(name: &str, usual: u64) -> u64 {
     }
 }
 
+/// Whether somebody says exactly this.
+pub(super) fn is_said(name: &str, what: &str) -> bool {
+    option(name).as_deref() == Some(what)
+}
+
 #[expect(clippy::disallowed_methods, reason = "how much is tested is told by the environment")]
 fn option(name: &str) -> Option<String> {
     std::env::var(name).ok()
