@@ -92,11 +92,12 @@ impl Controller {
             if by_cap <= by_window { HoldReason::InFlightCap { cap } } else { HoldReason::Window { window } };
         let free = by_cap.min(by_window);
         match &self.planning.gate {
-            None => Capacity { free, limit },
-            Some(gate) => {
+            // What must change first is told: where there is no room anyway, nobody can try the gate.
+            Some(gate) if free > 0 => {
                 let free = if gate.is_ajar && !self.is_creating() { free.min(1) } else { 0 };
                 Capacity { free, limit: gate.reason.clone() }
             }
+            Some(_) | None => Capacity { free, limit },
         }
     }
 

@@ -318,3 +318,19 @@ fn room_that_comes_back_with_a_job_that_goes_is_planned() {
             create agent-run-2-plan for t2@1
     "#]]);
 }
+
+#[test]
+fn where_there_is_no_room_anyway_an_older_quota_is_not_the_reason() {
+    let mut story = Story::ready_with(ControllerOptions { capacity: 1, ..options() }, vec![], vec![]);
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Held), (key("t9@1"), Verdict::HeldByOther)];
+    story.acquire(&["t1@1"]);
+    story.advance(10);
+    let quota = ClusterError::QuotaExceeded { detail: "count/jobs.batch".to_owned() };
+    story.answer("create", Answer::Created(Err(quota)));
+    story.job(job("t9@1", 11));
+    story.advance(10_000);
+    let task = TaskId::new("t1").unwrap();
+    expect!["number 1 of 1 waiting here: as many Jobs are in flight as may be (1)"]
+        .assert_eq(&story.brain.explain(story.now, &task).unwrap());
+}
