@@ -436,8 +436,8 @@ pub struct WorkerLost {
     /// The memory limit that was hit, as a Kubernetes quantity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
-    /// Whether both containers are proved to have ended, as their own kubelet (or keeper) wrote it. Only
-    /// then is lost-after shortened to 60 s.
+    /// Whether both containers are proved to have ended, as their own kubelet (or keeper) wrote it, in every
+    /// pod that may have run the task, and no other can come. Only then is lost-after shortened to 60 s.
     pub ended: bool,
     /// Events and container states that show it, at most 16 KiB.
     #[serde(default)]
