@@ -79,9 +79,13 @@ pub fn scenario(shape: Shape) -> Scenario {
 fn world(dice: &mut Dice, shape: Shape) -> Setup {
     let mut setup = Setup { seed: shape.seed, ..Setup::default() };
     // A server that misses a worker sooner makes as many turns of events in less time.
-    let lost_after_ms = dice.one(&[120_000, 180_000, 300_000, 600_000]);
+    let lost_after_ms = dice.one(&[120_000, 120_000, 180_000, 300_000, 600_000]);
     let timings = &mut setup.scalr.settings.timings;
     timings.lost_after_ms = lost_after_ms;
+    timings.lost_after_proof_ms = dice.one(&[15_000, 60_000]);
+    timings.confirm_ms = dice.one(&[5_000, 60_000]);
+    let lease_ttl_ms = dice.one(&[15_000, 60_000]);
+    (timings.lease_ttl_ms, timings.renew_ms) = (lease_ttl_ms, lease_ttl_ms / 3);
     setup.workers = workers(dice, lost_after_ms);
     let ms = dice.one(&[2, 20, 200]);
     setup.scalr.latency = Span::Even { min: 1, max: ms };
@@ -102,6 +106,8 @@ fn workers(dice: &mut Dice, lost_after_ms: u64) -> WorkerSetup {
     workers.options.runner_wait_ms = dice.one(&[30_000, 180_000]);
     workers.options.log_interval_ms = dice.one(&[100, 2_000]);
     workers.options.log_chunk_bytes_max = dice.one(&[4_096, 1024 * 1024]);
+    // A small one fills up whenever Scalr is away for a while.
+    workers.spool_bytes_max = dice.one(&[10_000, 512 * 1024 * 1024]);
     workers
 }
 

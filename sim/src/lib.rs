@@ -34,4 +34,7 @@ pub mod shrink;
 pub mod story;
 pub mod why;
 
+#[cfg(feature = "mutants")]
+pub mod mutants;
+
 pub use world::World;

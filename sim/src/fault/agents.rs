@@ -87,6 +87,8 @@ pub(super) fn trouble(id: FaultId, dice: &mut Dice, setup: &Setup, chaos_ms: u64
         }
         FaultId::A9 => {
             let from = dice.one(&[Peer::Both, Peer::Scalr, Peer::Cluster]);
+            // Often for longer than a server waits.
+            let for_ms = if dice.permille(400) { dice.within(100_000, 400_000) } else { for_ms };
             Strike::Cut { who, from, for_ms }
         }
         FaultId::A10 => Strike::Pause { who, for_ms },

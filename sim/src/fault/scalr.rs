@@ -10,7 +10,7 @@ use crate::world::{
 };
 
 /// Every call to Scalr, the ones that matter most more than once.
-const CALLS: [CallKind; 26] = [
+const CALLS: [CallKind; 28] = [
     CallKind::Register,
     CallKind::Heartbeat,
     CallKind::Heartbeat,
@@ -20,6 +20,8 @@ const CALLS: [CallKind; 26] = [
     CallKind::Release,
     CallKind::Release,
     CallKind::LaunchEvents,
+    CallKind::LaunchFailed,
+    CallKind::LaunchFailed,
     CallKind::LaunchFailed,
     CallKind::WorkerLost,
     CallKind::Messages,

@@ -4,6 +4,7 @@
 //! never decide what a brain should do.
 
 mod adapter;
+mod console;
 mod effects;
 mod notes;
 mod worker;

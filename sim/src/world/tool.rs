@@ -35,8 +35,16 @@ const FAILS: Purpose = Purpose::named("fails");
 const STOPS: Purpose = Purpose::named("stops");
 const DEAF: Purpose = Purpose::named("deaf");
 const ERRORED_STATE: Purpose = Purpose::named("errored state");
+const UNREAD: Purpose = Purpose::named("unread");
+const UNHEARD: Purpose = Purpose::named("unheard");
 const NO_CHANGES: Purpose = Purpose::named("no changes");
 
+/// Of 1000 tools that read the state while Scalr is away, how many give up on it.
+const UNREAD_PERMILLE: u32 = 200;
+/// Of 1000 commands that end with their runner, of how many nobody hears.
+const UNHEARD_PERMILLE: u32 = 300;
+/// How soon a tool that hangs on a full pipe finds that there is room.
+const ROOM_MS: u64 = 1_000;
 /// How long the kernel takes for a SIGKILL to everything below.
 const KILL_MS: u64 = 5;
 /// 128 + the signal's number.
@@ -219,14 +227,23 @@ impl World {
         match what {
             CommandEvent::Writes if command.number == number => {
                 let bytes = command.bytes_left / u64::from(command.pieces_left.max(1));
+                let process = command.process;
+                if self.waits_for_room(pod, bytes, what) {
+                    return true;
+                }
+                let Some(command) = self.pods.get_mut(&pod).and_then(|run| run.command.as_mut()) else {
+                    return false;
+                };
                 command.bytes_left -= bytes;
                 command.pieces_left = command.pieces_left.saturating_sub(1);
-                let process = command.process;
-                self.spool(process, bytes, 1);
+                self.spool_output(process, bytes, 1);
                 true
             }
             CommandEvent::Ends if command.number == number => {
-                self.end_command(pod);
+                let bytes = command.bytes_left;
+                if !self.waits_for_room(pod, bytes, what) {
+                    self.end_command(pod);
+                }
                 true
             }
             CommandEvent::OutlivesItsWorker if !command.is_killed => {
@@ -235,6 +252,18 @@ impl World {
             }
             CommandEvent::Writes | CommandEvent::Ends | CommandEvent::OutlivesItsWorker => false,
         }
+    }
+
+    /// Whether a command can't go on: its output finds no room, and whoever hangs on a pipe neither works nor
+    /// listens. Then this comes again.
+    fn waits_for_room(&mut self, pod: PodKey, bytes: u64, what: CommandEvent) -> bool {
+        let Some(command) = self.pods.get(&pod).and_then(|run| run.command.as_ref()) else { return false };
+        let number = command.number;
+        let waits = !command.is_killed && self.hangs(command.process, bytes);
+        if waits {
+            self.push_to_pod(self.now + ROOM_MS, pod, PodEvent::Command { number, what });
+        }
+        waits
     }
 
     /// A signal reaches a command.
@@ -301,6 +330,10 @@ impl World {
         let is_state_lost = stage == Stage::Apply;
         self.note(number, FactKind::CodeEnded { pod, stage, exit_code: KILLED, is_state_lost });
         self.spool(command.process, 0, 1);
+        // Whether it still says so depends on which breaks first, the command or the connection.
+        if self.luck.permille(UNHEARD, stage_key(number, stage), 0, UNHEARD_PERMILLE) {
+            return;
+        }
         let facts = StageFacts { is_oom, ..StageFacts::default() };
         let end = failed(TaskErrorCode::RunnerLost, "connection closed", None, facts);
         self.tell(command.process, TaskInput::StageEnded { op: command.op, end }, 2);
@@ -315,14 +348,19 @@ impl World {
         let key = stage_key(number, stage);
         let profile = self.profile(number);
         let init_bytes = profile.init_bytes;
-        let leaves_state = self.luck.permille(ERRORED_STATE, key, 0, profile.errored_state_permille);
         let has_changes = !self.luck.permille(NO_CHANGES, number.key(), 0, profile.no_changes_permille);
+        let is_away = !self.is_scalr_up() || self.is_pod_cut(pod);
         // A state that can't be pushed stays in the run's folder, and the apply has failed.
-        let is_away = stage == Stage::Apply && (!self.is_scalr_up() || self.is_pod_cut(pod));
+        let is_unpushed = is_away && stage == Stage::Apply;
+        let leaves_state = self.luck.permille(ERRORED_STATE, key, 0, profile.errored_state_permille);
         let has_errored_state =
-            stage == Stage::Apply && !is_state_lost && (is_away || (exit_code != 0 && leaves_state));
-        let is_unpushed = stage == Stage::PushState && !self.is_scalr_up();
-        let exit_code = if (is_away || is_unpushed) && exit_code == 0 { 1 } else { exit_code };
+            stage == Stage::Apply && !is_state_lost && (is_unpushed || (exit_code != 0 && leaves_state));
+        let is_unread = is_away
+            && matches!(stage, Stage::Init | Stage::Plan)
+            && self.luck.permille(UNREAD, key, 0, UNREAD_PERMILLE);
+        let is_refused = stage == Stage::PushState && !self.is_scalr_up();
+        let is_alone = is_unpushed || is_unread || is_refused;
+        let exit_code = if is_alone && exit_code == 0 { 1 } else { exit_code };
         self.note(number, FactKind::CodeEnded { pod, stage, exit_code, is_state_lost });
         if has_errored_state {
             self.note(number, FactKind::StateLeft { process });
@@ -350,10 +388,13 @@ impl World {
         let facts = StageFacts { summary, has_errored_state, is_oom: false };
         let end = if is_done {
             StageEnd::Done(facts)
+        } else if is_unread {
+            // A shell that takes the tool's word for it. The user's code has run all the same.
+            StageEnd::Unreachable { detail: "the backend could not be reached".to_owned(), retry_after_ms: 0 }
         } else {
             failed(code(stage), "the command failed", Some(exit_code), facts)
         };
-        self.spool(process, bytes_left, 1);
+        self.spool_output(process, bytes_left, 1);
         self.tell(process, TaskInput::StageEnded { op, end }, 1);
     }
 }

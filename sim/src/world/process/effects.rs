@@ -431,6 +431,7 @@ impl World {
             }
             TaskEffect::Drain => {
                 self.note_drain(id);
+                self.drain_console(id);
                 Taken::Done
             }
             TaskEffect::Log(_) => Taken::Done,

@@ -53,7 +53,11 @@ pub(in super::super) struct WorkerShell {
     /// The console's length after masking.
     pub(in super::super) spooled: u64,
     /// How many lines of the brain's own are in it.
-    lines: u32,
+    pub(super) lines: u32,
+    /// How many bytes of it the server has, as it last said.
+    pub(super) acked: u64,
+    /// A stop has begun: nothing may slow the tool any more.
+    pub(super) is_drained: bool,
     pub(in super::super) uploaded: Vec<BlobRef>,
     /// What can be fetched, as `start` said.
     pub(in super::super) blobs: Vec<BlobKind>,
@@ -97,6 +101,8 @@ impl World {
             is_confirmed: false,
             spooled: 0,
             lines: 0,
+            acked: 0,
+            is_drained: false,
             uploaded: Vec::new(),
             blobs: Vec::new(),
             own: None,
@@ -217,27 +223,9 @@ impl World {
             | CallKind::DeleteJob => adapter::task_answer(kind, came),
         };
         if let Some(answer) = answer {
+            self.console_acked(id, &answer);
             self.step_worker(id, TaskInput::Answer { op, answer });
         }
-    }
-
-    /// A line of the worker's own goes into the console.
-    pub(super) fn print(&mut self, id: ProcessId, bytes: u64) {
-        if let Some(shell) = self.processes.get_mut(&id).and_then(|process| process.worker_mut()) {
-            shell.lines += 1;
-        }
-        self.spool(id, bytes, 1);
-    }
-
-    /// The console grows, and the brain hears of it.
-    pub(in super::super) fn spool(&mut self, id: ProcessId, bytes: u64, after_ms: u64) {
-        let Some(shell) = self.processes.get_mut(&id).and_then(|process| process.worker_mut()) else {
-            return;
-        };
-        shell.spooled += bytes;
-        let (number, bytes, lines) = (shell.number, shell.spooled, shell.lines);
-        self.truth.spooled(number, id, bytes);
-        self.tell(id, TaskInput::Spooled { bytes, lines }, after_ms);
     }
 
     /// Something of the pod's own for a worker: by one pipe, in order.
