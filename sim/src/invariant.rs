@@ -2,80 +2,39 @@
 //! was, and named as in the project's catalogue.
 //!
 //! A check costs as much as what has changed, never as much as what there is. In reading order: `task` is
-//! what may happen to one task, `fleet` what controllers owe, `rest` what must be left when all is over.
+//! what may happen to one task and `last_word` how it ends, `code` what runs of the user's and `contact` what its worker owes to Scalr's patience; `hands` what
+//! a controller may do, `room` how much of it, `turns` in which order, `wait` what it says meanwhile, `fleet` what all of them owe; `ground` what holds in
+//! the cluster; `rest` what must be left when all is over. `catalogue` has the names.
 //! It must never look into a brain for what is true: beliefs are only asked for what they explain.
 
+mod catalogue;
+mod code;
+mod contact;
 mod excuse;
 mod fleet;
+mod ground;
+mod hands;
+mod last_word;
+mod memory;
 mod rest;
 mod room;
 mod task;
+mod turns;
+mod wait;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use scalr_core::clock::Millis;
 
-use self::{excuse::Excuses, fleet::Fleet, room::Room, task::Watched};
+pub use self::catalogue::Invariant;
+use self::{excuse::Excuses, fleet::Fleet, hands::Hands, room::Room, task::Watched, wait::Waits};
 use crate::{
     scenario::Scenario,
     world::{EventRecord, Happening, World, process::ProcessId, setup::TaskNumber},
 };
-
-macro_rules! invariants {
-    ($($variant:ident $name:literal $about:literal;)+) => {
-        /// A promise, by its name in the catalogue; those with R are the issue's own rules.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Invariant {
-            $(#[doc = $about] $variant,)+
-        }
-
-        impl Invariant {
-            /// All of them, in order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// Its id and its name.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-
-            /// What it promises.
-            pub const fn about(self) -> &'static str {
-                match self { $(Self::$variant => $about,)+ }
-            }
-        }
-    };
-}
-
-invariants! {
-    NoConcurrentExec "I1 NO_CONCURRENT_EXEC" "User code of a task never runs twice at once, nor after Scalr has given the task up.";
-    AtMostOnce "I2 AT_MOST_ONCE_AFTER_START" "A task is confirmed once at most, its user code begins only after that, and no stage twice.";
-    NoTaskLost "I3 NO_TASK_LOST" "Every task that was queued ends in exactly one outcome.";
-    ReportMatchesTruth "I4 REPORT_MATCHES_TRUTH" "The outcome says how it really ended.";
-    CapRespected "I5 CAP_RESPECTED" "No controller makes more Jobs than its capacity leaves room for, those in flight counted, nor two for one grant.";
-    WorkspaceSerial "I6 WORKSPACE_SERIAL" "Two applies of one workspace never run at once.";
-    UidSafety "I7 UID_SAFETY" "No Job is deleted but the one that was meant.";
-    NoForeignTouch "I8 NO_FOREIGN_TOUCH" "Nothing of somebody else's is deleted.";
-    CancelHonoured "I9 CANCEL_HONOURED" "What is canceled before its start never starts; what runs is stopped in time.";
-    NoLeak "I12 NO_LEAK" "At rest there is no Job, pod, lease, call or timer left of what is over.";
-    BoundedApi "I13 BOUNDED_API" "A task costs a bounded number of calls, and nothing goes in a circle.";
-    BoundedMemory "I14 BOUNDED_MEMORY" "A controller remembers no more than what lives.";
-    MonotoneStatus "I15 MONOTONE_STATUS" "What is over stays over, and what was confirmed is never granted again.";
-    WorkConserving "I16 WORK_CONSERVING" "No free controller waits 30 s while another holds what it can't launch.";
-    Explained "I17 EXPLAINED" "Every task that is held has a reason.";
-    AllOver "L1 ALL_TERMINAL" "After everything has healed, every run comes to its end.";
-    Converged "L2 ESR" "What has come to rest stays at rest.";
-    DoorBeforeDelete "R1 DOOR_BEFORE_DELETE" "No Job is deleted whose task could still start or has started and runs.";
-    LogIsPrefix "R2 LOG_GAPLESS_PREFIX" "The log is a prefix of the console, and all of it once the outcome is complete.";
-    OneInterrupt "R3 ONE_INTERRUPT" "A tool is told to stop once at most, and given its time.";
-    NoShortenedLost "R4 NO_SHORTENED_LOST" "Lost is never declared early while a container of the task runs.";
-    RebalanceLaunches "R5 REBALANCE_LAUNCHES" "No task changes hands twice for balance without a launch in between.";
-}
-
-impl std::fmt::Display for Invariant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +75,12 @@ pub struct Checks {
     tasks: BTreeMap<TaskNumber, Watched>,
     fleet: Fleet,
     rooms: BTreeMap<ProcessId, Room>,
+    hands: BTreeMap<ProcessId, Hands>,
+    waits: Waits,
+    cluster_steps: u64,
+    /// How many controllers were known to have been killed at the end of their grace.
+    overstayed: usize,
+    calm_from: Millis,
     /// The last moment, and how many events it had.
     moment: (Millis, u64),
     /// The last second, and how many steps each process had in it.
@@ -127,6 +92,16 @@ pub struct Checks {
 
 type Checked = Result<(), Violation>;
 
+/// How long after everything has healed there may still be traces of it: leases and claims lapse in a minute.
+const CALM_MS: u64 = 60_000;
+
+/// From when on everything goes as it should.
+fn calm_from(scenario: &Scenario) -> Millis {
+    let world = &scenario.world;
+    let is_fair = scenario.faults.is_empty() && world.snags.is_empty() && world.strikes.is_empty();
+    if is_fair { Millis(0) } else { scenario.heals_at() + CALM_MS }
+}
+
 impl Checks {
     /// What must hold in a world of this scenario.
     pub fn new(scenario: &Scenario) -> Self {
@@ -135,6 +110,11 @@ impl Checks {
             tasks: BTreeMap::new(),
             fleet: Fleet::new(scenario),
             rooms: BTreeMap::new(),
+            hands: BTreeMap::new(),
+            waits: Waits::default(),
+            cluster_steps: 0,
+            overstayed: 0,
+            calm_from: calm_from(scenario),
             moment: (Millis(0), 0),
             second: (0, BTreeMap::new()),
             marks: BTreeMap::new(),
@@ -159,12 +139,8 @@ impl Checks {
         match record.what {
             Happening::Controller(seat) => self.controller(world, seat),
             Happening::Worker(task) => self.worker(world, task),
-            Happening::Scalr
-            | Happening::Cluster
-            | Happening::Pod
-            | Happening::User
-            | Happening::Strike
-            | Happening::Nobody => Ok(()),
+            Happening::Cluster | Happening::Pod => self.volumes_now_and_then(world),
+            Happening::Scalr | Happening::User | Happening::Strike | Happening::Nobody => Ok(()),
         }
     }
 
@@ -201,6 +177,15 @@ impl Checks {
             return Err(self.broken(Invariant::BoundedApi, None, what));
         }
         Ok(())
+    }
+
+    /// Whether nothing goes wrong, and what went wrong before is long over.
+    fn is_calm(&self) -> bool {
+        self.was_calm(self.now)
+    }
+
+    fn was_calm(&self, at: Millis) -> bool {
+        at >= self.calm_from
     }
 
     fn broken(&self, invariant: Invariant, task: Option<TaskNumber>, what: String) -> Violation {

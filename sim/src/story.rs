@@ -99,6 +99,7 @@ pub fn fact_what(fact: &Fact) -> String {
         FactKind::StateLeft { process } => format!("a state lies in the run's folder of {process}"),
         FactKind::UploadSent { process, kind } => format!("{process} sends its {}", kind.as_str()),
         FactKind::Uploaded { process, kind } => format!("{process} has sent its {}", kind.as_str()),
+        FactKind::Stopped { pod, grace_ms } => format!("{pod} is told to stop within {grace_ms} ms"),
         FactKind::Overstayed { process } => format!("{process} has not ended within its grace"),
         FactKind::WorkerBegan { process, pod, fence } => {
             format!("a worker begins: {process} in {pod} for fence {}", fence.0)

@@ -313,7 +313,7 @@ impl World {
             Event::Mail { process, mail } => self.deliver(process, mail),
             Event::Alarm { process, number } => return self.ring(process, number),
             Event::Resume { process, number } => self.resume(process, Some(number)),
-            Event::Reap { process, rebirth } => self.kill(process, rebirth),
+            Event::Reap { process, rebirth } => self.reap(process, rebirth),
             Event::AtScalr(call) => self.at_scalr(*call),
             Event::PollDue { poll } => return self.poll_is_due(poll),
             Event::ScalrTick => return self.scalr_tick(),

@@ -54,7 +54,6 @@ impl Controller {
             self.board.uncertain.len(),
             self.board.closing.len(),
             self.board.podless.len(),
-            self.planning.order.len(),
         ];
         Remembered {
             entries: self.board.entries.len().max(indexes.into_iter().max().unwrap_or(0)),

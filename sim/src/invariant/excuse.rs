@@ -8,47 +8,50 @@ use std::collections::BTreeSet;
 use crate::{
     fault::{FaultId, What},
     scenario::Scenario,
-    world::snag::{Fate, Planned, Snag, Strike, Who},
+    world::{
+        setup::TaskNumber,
+        snag::{Fate, Planned, Snag, Strike, Who},
+    },
 };
 
-/// The kinds of fault that end in a SIGTERM to a pod.
-const STOPPING: [FaultId; 17] = [
-    FaultId::K11,
-    FaultId::K13,
-    FaultId::K14,
-    FaultId::P1,
-    FaultId::P2,
-    FaultId::P3,
-    FaultId::N1,
+/// The kinds of fault that keep something from Scalr, or Scalr's word from somebody.
+const OF_SCALR: [FaultId; 14] = [
+    FaultId::S1,
+    FaultId::S2,
+    FaultId::S3,
+    FaultId::S4,
+    FaultId::S5,
+    FaultId::S6,
+    FaultId::S7,
+    FaultId::S8,
+    FaultId::S10,
+    FaultId::S11,
+    FaultId::A9,
     FaultId::N2,
     FaultId::N3,
-    FaultId::N4,
-    FaultId::N5,
-    FaultId::N6,
-    FaultId::N8,
     FaultId::N9,
-    FaultId::C3,
-    FaultId::C4,
-    FaultId::C5,
 ];
+
+/// The kinds by which somebody deletes Jobs.
+const DELETING: [FaultId; 4] = [FaultId::K11, FaultId::K12, FaultId::K13, FaultId::K14];
 
 /// What is excused in a scenario.
 #[derive(Clone, Debug)]
 pub(super) struct Excuses {
     kinds: BTreeSet<FaultId>,
-    has_faults: bool,
-    /// Workers may be suspended, or their clocks run wrong: none of them can stop in time.
-    pub(super) workers_lose_time: bool,
-    /// Pods may be told to stop, with whatever grace.
-    pub(super) pods_are_stopped: bool,
+    /// Whose workers may be suspended, or their clocks run wrong: none of them can stop in time. All, or those
+    /// of some tasks.
+    losing_time: Vec<Option<TaskNumber>>,
+    /// Whose Jobs somebody deletes: all, or those of some tasks.
+    deleted: Vec<Option<TaskNumber>>,
     /// Which runs are canceled, and whether by force.
-    pub(super) canceled: BTreeSet<(u32, bool)>,
+    canceled: BTreeSet<(u32, bool)>,
 }
 
 impl Excuses {
     pub(super) fn of(scenario: &Scenario) -> Self {
-        let faults = scenario.faults.iter().map(|fault| &fault.what);
-        let strikes: Vec<&Planned> = faults
+        let whats = scenario.faults.iter().map(|fault| &fault.what);
+        let strikes: Vec<&Planned> = whats
             .clone()
             .filter_map(|what| match what {
                 What::Strike(planned) => Some(planned),
@@ -56,46 +59,65 @@ impl Excuses {
             })
             .chain(&scenario.world.strikes)
             .collect();
-        let snags: Vec<&Snag> = faults
+        let snags = whats
             .filter_map(|what| match what {
                 What::Snag(snag) => Some(snag),
                 What::Strike(_) => None,
             })
-            .chain(&scenario.world.snags)
-            .collect();
+            .chain(&scenario.world.snags);
         let canceled = strikes.iter().filter_map(|planned| match planned.what {
             Strike::Cancel { run, force } => Some((run, force)),
             _ => None,
         });
+        let deleting = scenario.faults.iter().filter(|fault| DELETING.contains(&fault.id));
         Self {
             kinds: scenario.faults.iter().map(|fault| fault.id).collect(),
-            has_faults: !strikes.is_empty() || !snags.is_empty(),
-            workers_lose_time: strikes.iter().any(|planned| tampers(&planned.what))
-                || snags.iter().any(|snag| matches!(snag.fate, Fate::Pause { .. })),
-            pods_are_stopped: scenario.faults.iter().any(|fault| STOPPING.contains(&fault.id)),
+            losing_time: strikes
+                .iter()
+                .filter_map(|planned| taken_from(&planned.what))
+                .chain(snags.filter_map(taken_by))
+                .collect(),
+            deleted: deleting
+                .map(|fault| match &fault.what {
+                    What::Strike(planned) => planned.what.task(),
+                    What::Snag(_) => None,
+                })
+                .collect(),
             canceled: canceled.collect(),
         }
+    }
+
+    /// Whether time may be taken from the workers of this task.
+    pub(super) fn loses_time(&self, number: TaskNumber) -> bool {
+        self.losing_time.iter().any(|of| of.is_none_or(|of| of == number))
+    }
+
+    /// Whether somebody may delete Jobs of this task.
+    pub(super) fn is_deleted(&self, number: TaskNumber) -> bool {
+        self.deleted.iter().any(|of| of.is_none_or(|of| of == number))
+    }
+
+    /// Whether a user cancels the run of this task.
+    pub(super) fn is_canceled(&self, number: TaskNumber, by_force: bool) -> bool {
+        self.canceled.contains(&(number.run, by_force))
+    }
+
+    /// Whether something keeps calls from Scalr, or their answers from who called.
+    pub(super) fn is_scalr_troubled(&self) -> bool {
+        self.any(&OF_SCALR)
     }
 
     /// Whether one of these kinds may go wrong.
     pub(super) fn any(&self, kinds: &[FaultId]) -> bool {
         kinds.iter().any(|kind| self.kinds.contains(kind))
     }
-
-    /// Whether nothing at all goes wrong but of these kinds.
-    pub(super) fn only(&self, kinds: &[FaultId]) -> bool {
-        self.kinds.iter().all(|kind| kinds.contains(kind)) && (self.has_faults == !self.kinds.is_empty())
-    }
 }
 
-/// Whether it takes time from workers.
-fn tampers(strike: &Strike) -> bool {
-    let is_of_workers = |who: &Who| matches!(who, Who::Workers | Who::WorkersOf(_));
+/// From whose workers a strike takes time, if it does.
+fn taken_from(strike: &Strike) -> Option<Option<TaskNumber>> {
     match strike {
-        Strike::Pause { who, .. } | Strike::Drift { who, .. } | Strike::Jump { who, .. } => {
-            is_of_workers(who)
-        }
-        Strike::Snag(snag) => matches!(snag.fate, Fate::Pause { .. }),
+        Strike::Pause { who, .. } | Strike::Drift { who, .. } | Strike::Jump { who, .. } => workers(*who),
+        Strike::Snag(snag) => taken_by(snag),
         Strike::Approve { .. }
         | Strike::Discard { .. }
         | Strike::Cancel { .. }
@@ -108,6 +130,26 @@ fn tampers(strike: &Strike) -> bool {
         | Strike::ScalrRefuses { .. }
         | Strike::RevokePoolToken { .. }
         | Strike::Cluster(_)
-        | Strike::Heal => false,
+        | Strike::Heal => None,
+    }
+}
+
+/// From whose workers a snag takes time, if it does.
+fn taken_by(snag: &Snag) -> Option<Option<TaskNumber>> {
+    if !matches!(snag.fate, Fate::Pause { .. }) {
+        return None;
+    }
+    match snag.who {
+        None => Some(snag.task),
+        Some(who) => workers(who),
+    }
+}
+
+/// Whose workers these are: all, or those of one task.
+fn workers(who: Who) -> Option<Option<TaskNumber>> {
+    match who {
+        Who::Workers => Some(None),
+        Who::WorkersOf(number) => Some(Some(number)),
+        Who::Controllers | Who::Controller(_) => None,
     }
 }

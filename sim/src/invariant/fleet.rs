@@ -1,14 +1,14 @@
 //! What controllers owe: work that is taken, waits that are explained.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use scalr_core::{clock::Millis, controller::Controller};
+use scalr_core::{clock::Millis, controller::Status};
 
-use super::{Checked, Checks, Invariant};
+use super::{Checked, Checks, Invariant, room::is_over};
 use crate::{
     fault::FaultId,
     scenario::Scenario,
-    world::{World, process::ProcessId, setup::TaskNumber},
+    world::{World, process::ProcessId, snag::CallKind},
 };
 
 /// A free controller waits no longer while another can't launch what it holds: what is given back reaches it
@@ -18,36 +18,42 @@ const IDLE_MS: u64 = 30_000;
 /// For so long Scalr does not offer a task to who gave it back for balance.
 const NOT_OFFERED_MS: u64 = 30_000;
 
-/// A task that has just come is planned within this.
-const UNEXPLAINED_MS: u64 = 2_000;
+/// A controller that begins knows all that is there within this: a list, a heartbeat, and one that failed.
+const RECOVERED_MS: u64 = 30_000;
 
-/// How long after everything has healed nothing is expected of balance.
-const CALM_MS: u64 = 60_000;
+/// A controller with room asks for work again within this: the longest backoff, and an answer's way.
+const ASKED_MS: u64 = 40_000;
+
+/// How many of the last Jobs are remembered.
+const JOBS_ASKED_MAX: usize = 256;
 
 /// What is remembered of the controllers.
 #[derive(Clone, Debug)]
 pub(super) struct Fleet {
     runs: u64,
-    heals_at: Millis,
-    has_faults: bool,
     /// How each controller looked after its last step.
-    seats: BTreeMap<u32, Seen>,
+    pub(super) seats: BTreeMap<u32, Seen>,
     /// Since when one has been free while another holds.
     idle_since: Option<Millis>,
-    /// Held tasks without an explanation, and since when.
-    unexplained: BTreeMap<(ProcessId, TaskNumber), Millis>,
+    /// Since when each has been busy finding out what is there, or has had room and not asked for work.
+    lost: BTreeMap<ProcessId, Millis>,
+    lazy: BTreeMap<ProcessId, Millis>,
     steps: u64,
     /// When each process has last given something back for balance: Scalr does not offer it again at once.
     gave_back: BTreeMap<ProcessId, Millis>,
-    /// When the creation of a Job was last asked for.
-    pub(super) last_job_asked: Millis,
+    /// When each of the last Jobs was asked for.
+    jobs_asked: VecDeque<Millis>,
+    /// When somebody last heard that there is no room in the namespace.
+    pub(super) no_room: Millis,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Seen {
-    process: ProcessId,
+pub(super) struct Seen {
+    pub(super) process: ProcessId,
     is_ready: bool,
-    is_draining: bool,
+    pub(super) is_draining: bool,
+    /// When it was first seen to be stopping, if it is.
+    pub(super) stops_since: Millis,
     free: u32,
     held: usize,
 }
@@ -56,25 +62,33 @@ impl Fleet {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
             runs: scenario.world.runs.len() as u64,
-            heals_at: scenario.heals_at(),
-            has_faults: !scenario.faults.is_empty() || !scenario.world.snags.is_empty(),
             seats: BTreeMap::new(),
             idle_since: None,
-            unexplained: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            lazy: BTreeMap::new(),
             steps: 0,
             gave_back: BTreeMap::new(),
-            last_job_asked: Millis(0),
+            jobs_asked: VecDeque::new(),
+            no_room: Millis(0),
         }
-    }
-
-    /// A wait that begins anew.
-    pub(super) fn forget_wait(&mut self, number: TaskNumber) {
-        self.unexplained.retain(|(_, waiting), _| *waiting != number);
     }
 
     /// Something was given back for balance.
     pub(super) fn gave_back(&mut self, now: Millis, process: ProcessId) {
         self.gave_back.insert(process, now);
+    }
+
+    /// A Job was asked for.
+    pub(super) fn job_asked(&mut self, now: Millis) {
+        self.jobs_asked.push_back(now);
+        if self.jobs_asked.len() > JOBS_ASKED_MAX {
+            self.jobs_asked.pop_front();
+        }
+    }
+
+    /// Whether a Job was asked for so shortly before or after.
+    pub(super) fn is_race(&self, at: Millis, within_ms: u64) -> bool {
+        self.jobs_asked.iter().any(|asked| asked.since(at).max(at.since(*asked)) <= within_ms)
     }
 
     pub(super) fn runs(&self) -> u64 {
@@ -85,34 +99,76 @@ impl Fleet {
 impl Checks {
     /// A controller has taken a step.
     pub(super) fn controller(&mut self, world: &World, seat: u32) -> Checked {
+        self.none_overstayed(world)?;
         let Some((process, brain)) = world.controller_at(seat) else {
-            self.fleet.seats.remove(&seat);
-            return Ok(());
+            return self.left(world, seat);
         };
         if self.fleet.seats.get(&seat).is_none_or(|seen| seen.process != process) {
             self.began(world, process);
         }
         let status = brain.status();
+        let before = self.fleet.seats.get(&seat).filter(|seen| seen.process == process && seen.is_draining);
         let seen = Seen {
             process,
             is_ready: status.is_ready,
             is_draining: status.is_draining,
+            stops_since: before.map_or(self.now, |seen| seen.stops_since),
             free: status.free,
             held: status.held,
         };
         self.fleet.seats.insert(seat, seen);
+        self.look_at_window(process, status);
+        self.asks_in_turn(world, process, status)?;
         self.balance(world)?;
+        self.recovers(world, process, status)?;
         self.fleet.steps += 1;
         // Held tasks are looked at now and then: a wait without a reason lasts.
-        // Who is suspended explains nothing.
-        let is_awake = !self.excuses.any(&[FaultId::A10]);
-        if is_awake && status.held > 0 && self.fleet.steps.is_multiple_of(4) {
+        if self.fleet.steps.is_multiple_of(4) {
             self.explained(world, process, brain)?;
         }
         if self.fleet.steps.is_multiple_of(16) {
+            self.memory(world, process, brain)?;
             for (number, truth) in world.truth().tasks() {
                 self.calls(number, truth)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Controllers that were killed at the end of their grace had not ended in it.
+    fn none_overstayed(&mut self, world: &World) -> Checked {
+        let overstayed = world.truth().overstayed();
+        if overstayed.len() > self.overstayed {
+            self.overstayed = overstayed.len();
+            // A clock that runs wrong has its own idea of a grace.
+            if !self.excuses.any(&[FaultId::A11, FaultId::A12, FaultId::A10]) {
+                let what = format!(
+                    "{:?} was told to stop, and is killed at the end of its grace",
+                    overstayed.last()
+                );
+                return Err(self.broken(Invariant::ShutdownInTime, None, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// A controller finds out what is there soon, and then works.
+    fn recovers(&mut self, world: &World, process: ProcessId, status: Status) -> Checked {
+        let (now, is_calm) = (self.now, self.is_calm());
+        let is_excused = !is_calm || status.is_draining || world.is_suspended(process);
+        let live = || world.cluster().jobs().filter(|job| !is_over(world, job)).count();
+        let is_lost = !is_excused && (!status.is_ready || status.live + status.creating < live());
+        let is_asking = || world.calls_of(process).any(|(kind, _)| kind == CallKind::Acquire);
+        let is_lazy = !is_excused && status.is_ready && status.free as usize > status.held && !is_asking();
+        let lost_ms = since(&mut self.fleet.lost, process, now, is_lost);
+        let lazy_ms = since(&mut self.fleet.lazy, process, now, is_lazy);
+        if lost_ms > RECOVERED_MS {
+            let what = format!("{process:?} has not known what is there for {lost_ms} ms: {status:?}");
+            return Err(self.broken(Invariant::Recovers, None, what));
+        }
+        if lazy_ms > ASKED_MS {
+            let what = format!("{process:?} has had room for {lazy_ms} ms, and asks for nothing: {status:?}");
+            return Err(self.broken(Invariant::Recovers, None, what));
         }
         Ok(())
     }
@@ -121,7 +177,7 @@ impl Checks {
         let fleet = &mut self.fleet;
         // Who has died holds nothing.
         fleet.seats.retain(|seat, seen| world.controller_at(*seat).is_some_and(|(id, _)| id == seen.process));
-        if fleet.seats.len() < 2 || (fleet.has_faults && self.now < fleet.heals_at + CALM_MS) {
+        if fleet.seats.len() < 2 || self.now < self.calm_from {
             fleet.idle_since = None;
             return Ok(());
         }
@@ -151,24 +207,14 @@ impl Checks {
         }
         Ok(())
     }
+}
 
-    /// Whether every task that is held has a reason.
-    fn explained(&mut self, world: &World, process: ProcessId, brain: &Controller) -> Checked {
-        let Some(local) = world.clock_of(process) else { return Ok(()) };
-        for (number, truth) in world.truth().tasks() {
-            let Some(id) = truth.id.as_ref().filter(|_| truth.end.is_none()) else { continue };
-            let key = (process, number);
-            let said = brain.explain(local, id);
-            if said.is_none_or(|said| !said.starts_with("it has just arrived") && !said.is_empty()) {
-                self.fleet.unexplained.remove(&key);
-                continue;
-            }
-            let since = *self.fleet.unexplained.entry(key).or_insert(self.now);
-            let waited_ms = self.now.since(since);
-            self.require(waited_ms <= UNEXPLAINED_MS, Invariant::Explained, number, || {
-                format!("{process:?} has held it for {waited_ms} ms without a reason")
-            })?;
-        }
-        Ok(())
+/// For how long something has been so by now.
+fn since(table: &mut BTreeMap<ProcessId, Millis>, process: ProcessId, now: Millis, is_so: bool) -> u64 {
+    if is_so {
+        now.since(*table.entry(process).or_insert(now))
+    } else {
+        table.remove(&process);
+        0
     }
 }

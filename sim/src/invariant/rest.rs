@@ -52,6 +52,7 @@ impl Checks {
             if status.held + status.live + status.creating > 0 {
                 return leak(format!("controller {seat} believes in {status:?}"));
             }
+            self.memory_at_rest(process, brain)?;
             let calls = world.calls_of(process).filter(|(kind, _)| *kind != CallKind::LaunchEvents).count();
             if calls > STANDING_CALLS_MAX {
                 return leak(format!("controller {seat} has {calls} calls in flight"));
@@ -72,6 +73,7 @@ impl Checks {
             self.log_is_whole(number, task, log_bytes)?;
             self.calls(number, task)?;
         }
+        self.volumes(world)?;
         if let Some(what) = world.cluster().faults_in_books() {
             return Err(self.broken(Invariant::NoLeak, None, format!("the cluster's own books: {what}")));
         }
@@ -87,7 +89,7 @@ impl Checks {
     ) -> Checked {
         let left = self.tasks.get(&number).and_then(|watched| watched.left);
         // A pod that is stopped leaves its worker only so much time.
-        if self.excuses.pods_are_stopped {
+        if self.tasks.get(&number).is_some_and(|watched| watched.stopped) {
             return Ok(());
         }
         let is_delivered = left.is_some_and(|(_, exit_code)| exit_code == 0)

@@ -6,10 +6,7 @@ use scalr_core::cluster::{Container, Job, Pod, Uid};
 use scalr_protocol::id::{Fence, TaskId};
 
 use super::{Checked, Checks, Invariant};
-use crate::{
-    fault::FaultId,
-    world::{World, process::ProcessId, setup::TaskNumber, snag::CallKind},
-};
+use crate::world::{World, process::ProcessId, setup::TaskNumber, snag::CallKind};
 
 /// What one process of a controller must reckon with.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +33,7 @@ impl Checks {
         fence: Fence,
     ) -> Checked {
         let Some(id) = world.truth().task(number).and_then(|task| task.id.as_ref()) else { return Ok(()) };
-        self.fleet.last_job_asked = self.now;
+        self.fleet.job_asked(self.now);
         self.capacity(world, number, process, fence)?;
         self.one_job(world, number, id, fence)
     }
@@ -56,7 +53,8 @@ impl Checks {
             let Some(of) = world.truth().number_of(&job.task) else { continue };
             let is_known = room.found.contains(&job.uid) || room.asked.get(&of) == Some(&job.fence);
             // Where a pod ends without an end of its Job, another may follow it, and that is heard of late.
-            let is_sure = !world.cluster().has_followers(&job.uid);
+            // So is a Job that a user has put in the place of one that was made.
+            let is_sure = !world.cluster().has_lost_pods(&job.uid) && !self.excuses.is_deleted(of);
             if is_known && is_sure && !is_over(world, job) {
                 taken.insert((of, job.fence));
             }
@@ -74,9 +72,9 @@ impl Checks {
 
     fn one_job(&self, world: &World, number: TaskNumber, id: &TaskId, fence: Fence) -> Checked {
         let made = world.cluster().jobs_made().get(&(id.clone(), fence)).copied().unwrap_or(0);
-        // Where others delete Jobs, one that was asked for and not heard of may be made again.
-        let kinds = [FaultId::K11, FaultId::K12, FaultId::K13, FaultId::K14];
-        self.require(made <= 1 || self.excuses.any(&kinds), Invariant::CapRespected, number, || {
+        // Where others delete its Jobs, one that was asked for and never heard of may be made again; one that
+        // was heard of is not, by a rule of its own.
+        self.require(made <= 1 || self.excuses.is_deleted(number), Invariant::CapRespected, number, || {
             format!("{made} Jobs were made for its fence {}", fence.0)
         })
     }

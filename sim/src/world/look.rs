@@ -24,6 +24,12 @@ impl World {
         flights.map(|flight| (flight.kind, flight.task))
     }
 
+    /// Whether a process has sent such a call in the last step.
+    pub fn has_just_sent(&self, process: ProcessId, kind: CallKind) -> bool {
+        let flights = self.processes.get(&process).into_iter().flat_map(|process| &process.flights);
+        flights.into_iter().any(|flight| flight.kind == kind && flight.step == self.steps)
+    }
+
     /// Whether a process is suspended.
     pub fn is_suspended(&self, process: ProcessId) -> bool {
         self.processes.get(&process).is_some_and(|process| process.is_suspended())

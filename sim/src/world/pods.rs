@@ -208,8 +208,9 @@ impl World {
             return;
         }
         run.stop = Some((now, told_ms));
-        let (process, is_linked) = (run.process, run.is_linked);
+        let (number, process, is_linked) = (run.number, run.process, run.is_linked);
         let is_runner_idle = run.is_ready && !is_linked && run.command.is_none();
+        self.note(number, FactKind::Stopped { pod, grace_ms: told_ms });
         if let Some(process) = process {
             self.tell(process, TaskInput::Stop { grace_ms: told_ms }, 1);
             if is_linked {

@@ -95,6 +95,7 @@ pub(super) struct Flight {
     pub(super) fence: Option<Fence>,
     /// When it was wanted.
     pub(super) sent: Millis,
+    pub(super) step: u64,
     /// The latest moment at which anything for it arrives: a wire keeps its order.
     pub(super) last_at: Millis,
 }

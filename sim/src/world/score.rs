@@ -88,6 +88,7 @@ impl World {
             | FactKind::DeleteAsked { .. }
             | FactKind::WorkerBegan { .. }
             | FactKind::WorkerEnded { .. }
+            | FactKind::Stopped { .. }
             | FactKind::Overstayed { .. } => "cluster",
             FactKind::CodeBegan { .. }
             | FactKind::CodeEnded { .. }

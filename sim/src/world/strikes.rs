@@ -227,7 +227,7 @@ impl Strike {
     }
 
     /// Which task it is about, if it is about one.
-    fn task(&self) -> Option<TaskNumber> {
+    pub(crate) fn task(&self) -> Option<TaskNumber> {
         match self {
             Self::KillRunner { task, .. } => Some(*task),
             Self::Crash { who, .. }

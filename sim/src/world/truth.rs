@@ -267,6 +267,7 @@ impl Truth {
             | FactKind::StateLeft { .. }
             | FactKind::UploadSent { .. }
             | FactKind::Uploaded { .. }
+            | FactKind::Stopped { .. }
             | FactKind::Overstayed { .. }
             | FactKind::JobAsked { .. }
             | FactKind::DeleteAsked { .. }
@@ -337,6 +338,7 @@ impl TaskTruth {
             | FactKind::StateLeft { .. }
             | FactKind::UploadSent { .. }
             | FactKind::Uploaded { .. }
+            | FactKind::Stopped { .. }
             | FactKind::Overstayed { .. }
             | FactKind::JobAsked { .. }
             | FactKind::DeleteAsked { .. }

@@ -10,6 +10,7 @@ use super::{
     ClusterModel,
     alphabet::{NodeKey, PodKey, Role},
     api_server::Ledger,
+    job_controller::JobRecord,
     pods::PodRecord,
     quantity::Room,
 };
@@ -101,9 +102,20 @@ impl ClusterModel {
         }
     }
 
-    /// Whether a Job has had more than one pod: nobody can know in time that a pod has followed another.
-    pub fn has_followers(&self, job: &Uid) -> bool {
-        self.jobs.values().any(|record| record.view.uid == *job && record.pods_made() > 1)
+    /// Whether a Job has had pods that are no more: another may follow, and nobody can know of it in time.
+    pub fn has_lost_pods(&self, job: &Uid) -> bool {
+        self.jobs.values().any(|record| {
+            record.view.uid == *job
+                && (record.pods_made() > record.pods.len() as u64 || record.pods_made() > 1)
+        })
+    }
+
+    /// Whether a Job of this grant is there that has never had a pod.
+    pub fn is_podless(&self, task: &TaskId, fence: Fence) -> bool {
+        let is_it = |record: &&Box<JobRecord>| {
+            record.is_ours && record.view.task == *task && record.view.fence == fence
+        };
+        self.jobs.values().filter(is_it).any(|record| record.pods_made() == 0)
     }
 
     /// The pods that are stored.
@@ -178,7 +190,7 @@ impl ClusterModel {
         if !live.iter().map(|(task, count)| (*task, count)).eq(self.live.iter()) {
             return Some(format!("{live:?} run, not {:?}", self.live));
         }
-        self.faults_of_nodes(&booked).or_else(|| self.volume_faults())
+        self.faults_of_nodes(&booked).or_else(|| self.volume_fault().map(|fault| format!("{fault:?}")))
     }
 
     fn faults_of_nodes(&self, booked: &BTreeMap<NodeKey, Room>) -> Option<String> {

@@ -138,6 +138,9 @@ impl Volumes {
     /// A machine is gone, and what was on its disk.
     pub(super) fn node_off(&mut self, node: NodeKey) {
         self.sets.retain(|(volume, _), _| *volume != Volume::Node(node));
+        let users = self.users.iter().filter(|(_, on)| **on == node).map(|(pod, _)| *pod);
+        let users: Vec<PodKey> = users.collect();
+        self.hurt.extend(users);
     }
 
     fn volume(&self, pod: PodKey) -> Option<Volume> {
@@ -217,6 +220,9 @@ impl Volumes {
             Volume::All => true,
         };
         self.sets.retain(|(volume, _), _| !is_meant(*volume));
+        let users = self.users.keys().filter(|user| self.volume(**user).is_some_and(is_meant));
+        let users: Vec<PodKey> = users.copied().collect();
+        self.hurt.extend(users);
     }
 
     /// The volume of a pod is emptied while others may use it too.
@@ -291,16 +297,45 @@ impl ClusterModel {
         Some(key_of(self.pods.get(&pod)?.spec.workspace.as_str()))
     }
 
-    /// What is wrong with the volumes, for whoever checks: one for a single node on two, or more in one than
-    /// it holds.
-    pub fn volume_faults(&self) -> Option<String> {
-        let volumes = &self.volumes;
-        let nodes: BTreeSet<_> = volumes.users.values().collect();
-        if volumes.setup.kind == CacheKind::OneNode && nodes.len() > 1 {
-            return Some(format!("a volume for one node is on {nodes:?}"));
+    /// What is wrong with the volumes, for whoever checks: never anything.
+    pub fn volume_fault(&self) -> Option<VolumeFault> {
+        self.volumes.fault()
+    }
+}
+
+/// What must never be so of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum VolumeFault {
+    /// One for a single node is on two.
+    OnTwoNodes(String),
+    /// More lies in it than it holds.
+    TooFull(String),
+    /// What is in use was evicted.
+    Evicted(String),
+}
+
+impl Volumes {
+    fn fault(&self) -> Option<VolumeFault> {
+        if self.setup.kind == CacheKind::OneNode {
+            let mut nodes = self.users.values();
+            let first = nodes.next();
+            if nodes.any(|node| Some(node) != first) {
+                let nodes: BTreeSet<_> = self.users.values().collect();
+                return Some(VolumeFault::OnTwoNodes(format!("a volume for one node is on {nodes:?}")));
+            }
         }
-        let all: BTreeSet<Volume> = volumes.sets.keys().map(|(volume, _)| *volume).collect();
-        let over = all.into_iter().find(|volume| volumes.bytes_in(*volume) > volumes.setup.capacity_bytes);
-        over.map(|volume| format!("{volume:?} holds more than it can"))
+        let mut at: Option<(Volume, u64)> = None;
+        for ((volume, _), set) in &self.sets {
+            let bytes = at.filter(|(of, _)| of == volume).map_or(0, |(_, bytes)| bytes) + set.bytes;
+            if bytes > self.setup.capacity_bytes {
+                return Some(VolumeFault::TooFull(format!("{volume:?} holds {bytes} bytes")));
+            }
+            at = Some((*volume, bytes));
+        }
+        let gone = self.in_use.iter().find(|(pod, set)| {
+            let volume = self.volume(*pod);
+            !self.hurt.contains(pod) && volume.is_some_and(|volume| !self.sets.contains_key(&(volume, *set)))
+        });
+        gone.map(|(pod, set)| VolumeFault::Evicted(format!("{set} is gone, and {pod} uses it")))
     }
 }

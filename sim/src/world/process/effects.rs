@@ -333,9 +333,10 @@ impl World {
     }
 
     fn take_off(&mut self, id: ProcessId, op: Op, kind: CallKind, task: Option<TaskNumber>) {
-        let now = self.now;
+        let (now, step) = (self.now, self.steps);
         if let Some(process) = self.processes.get_mut(&id) {
-            process.flights.push(Flight { op, kind, task, fence: None, sent: now, last_at: Millis(0) });
+            let last_at = Millis(0);
+            process.flights.push(Flight { op, kind, task, fence: None, sent: now, step, last_at });
         }
         self.truth.count_call(task, kind);
     }

@@ -242,6 +242,13 @@ pub enum FactKind {
         /// What.
         kind: BlobKind,
     },
+    /// One of its pods was told to stop.
+    Stopped {
+        /// Which.
+        pod: PodKey,
+        /// What is left to it.
+        grace_ms: u64,
+    },
     /// A worker was killed because its grace was over.
     Overstayed {
         /// Which.
@@ -355,6 +362,7 @@ impl FactKind {
             | Self::StateLeft { .. }
             | Self::UploadSent { .. }
             | Self::Uploaded { .. }
+            | Self::Stopped { .. }
             | Self::Overstayed { .. }
             | Self::Late { .. } => return None,
         })

@@ -421,7 +421,7 @@ fn a_full_cache_evicts_what_is_idle_and_nothing_that_is_in_use() {
     assert!(!bench.cluster.cache(two, 1).expect("it has a volume").is_warm);
     bench.strike(ClusterFault::Volume(VolumeFault::Corrupt));
     assert!(bench.cluster.cache(two, 2).expect("it has a volume").is_corrupt);
-    assert_eq!(bench.cluster.volume_faults(), None);
+    assert_eq!(bench.cluster.volume_fault(), None);
 }
 
 #[test]

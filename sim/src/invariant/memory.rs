@@ -1,0 +1,45 @@
+//! Memory: a brain holds what lives, and a bounded rest.
+
+use scalr_core::controller::{Controller, Remembered};
+
+use super::{Checked, Checks, Invariant};
+use crate::world::{World, process::ProcessId};
+
+/// Entries that a controller may have beyond one for each open task and each Job: fences that are shut and
+/// not yet answered.
+const SPARE: usize = 16;
+
+/// What always runs: heartbeat, acquire, messages, events, two watches and what restarts them.
+const STANDING: usize = 16;
+
+impl Checks {
+    /// While it works: no more than a few entries for each task that is open and each object that is stored.
+    pub(super) fn memory(&self, world: &World, process: ProcessId, brain: &Controller) -> Checked {
+        let open = world.truth().open() as usize;
+        let stored = world.cluster().jobs().count() + world.cluster().pods().count();
+        let most = 4 * (open + stored) + SPARE;
+        let remembered = brain.remembered();
+        self.remembers_at_most(process, remembered, most, 6 * most + STANDING)
+    }
+
+    /// At rest: nothing.
+    pub(super) fn memory_at_rest(&self, process: ProcessId, brain: &Controller) -> Checked {
+        self.remembers_at_most(process, brain.remembered(), 0, STANDING)
+    }
+
+    fn remembers_at_most(
+        &self,
+        process: ProcessId,
+        remembered: Remembered,
+        things_max: usize,
+        rest_max: usize,
+    ) -> Checked {
+        let Remembered { entries, objects, calls, timers, doors, events: _ } = remembered;
+        let holds = entries.max(objects).max(doors) <= things_max && calls.max(timers) <= rest_max;
+        if holds {
+            return Ok(());
+        }
+        let what = format!("{process:?} remembers {remembered:?}, expected at most {things_max} things");
+        Err(self.broken(Invariant::BoundedMemory, None, what))
+    }
+}
