@@ -12,13 +12,15 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use scalr_core::scalr::{Door, Registration, Scalr, ScalrError, WorkerLostAnswer};
+use scalr_core::{
+    refusal,
+    scalr::{Door, Registration, Scalr, ScalrError, WorkerLostAnswer},
+};
 use scalr_protocol::{
     agent::{
         Acquire, Acquired, Heartbeat, HeartbeatAnswer, LaunchEvents, LaunchFailed, Messages, Register,
         Registered, Release, WorkerLost,
     },
-    error::ErrorCode,
     id::{AgentId, TaskId},
     secret::Secret,
 };
@@ -143,10 +145,8 @@ impl Scalr for HttpScalr {
     }
 
     async fn deregister(&self, agent: &AgentId) -> Result<(), ScalrError> {
-        match self.caller.tell(Call::delete(&format!("/agents/{agent}"), &self.session_token())).await {
-            Err(refusal) if matches!(refusal.status(), Some(404 | 410)) => Ok(()),
-            answer => answer.map_err(scalr_error),
-        }
+        let call = Call::delete(&format!("/agents/{agent}"), &self.session_token());
+        self.caller.tell(call).await.or_else(|no| no.unless(refusal::Refusal::deregistered))
     }
 
     async fn acquire(&self, agent: &AgentId, request: &Acquire) -> Result<Acquired, ScalrError> {
@@ -173,14 +173,9 @@ impl Scalr for HttpScalr {
 
     async fn worker_lost(&self, task: &TaskId, request: &WorkerLost) -> Result<WorkerLostAnswer, ScalrError> {
         let path = format!("/agent-tasks/{task}/worker-lost");
-        match self.caller.tell(Call::post(&path, &self.session_token()).message(request)).await {
-            Ok(()) => Ok(WorkerLostAnswer::Noted),
-            Err(refusal) => match refusal.code() {
-                Some(ErrorCode::NotStarted) => Ok(WorkerLostAnswer::NotStarted),
-                Some(ErrorCode::Finished | ErrorCode::Canceled) => Ok(WorkerLostAnswer::Finished),
-                _ => Err(scalr_error(refusal)),
-            },
-        }
+        let answer = self.caller.tell(Call::post(&path, &self.session_token()).message(request)).await;
+        let noted = answer.map(|()| WorkerLostAnswer::Noted);
+        noted.or_else(|no| no.unless(refusal::Refusal::worker_lost))
     }
 
     async fn messages(&self, agent: &AgentId, after: u64, wait_ms: u64) -> Result<Messages, ScalrError> {
@@ -193,13 +188,5 @@ impl Scalr for HttpScalr {
 
 /// What an answer to `release` or `launch-failed` says of the door.
 fn door(answer: Result<(), Refusal>) -> Result<Door, ScalrError> {
-    match answer {
-        Ok(()) => Ok(Door::Shut),
-        Err(refusal) => match refusal.code() {
-            Some(ErrorCode::FenceStale | ErrorCode::Canceled) => Ok(Door::Shut),
-            Some(ErrorCode::AlreadyStarted | ErrorCode::Finished) => Ok(Door::Started),
-            Some(ErrorCode::Claimed) => Ok(Door::Claimed),
-            _ => Err(scalr_error(refusal)),
-        },
-    }
+    answer.map(|()| Door::Shut).or_else(|no| no.unless(refusal::Refusal::door))
 }

@@ -7,9 +7,10 @@
 //! a clock, throws dice, looks at the environment or needs an async runtime.
 //!
 //! In reading order: [`clock`], [`backoff`] and [`op`] are what both brains share; [`scalr`], [`task_api`]
-//! and [`cluster`] are the seams; [`scheduler`] is the pluggable part; then the two brains. The suites that
-//! every implementation of a seam must pass are in `contract` (feature `contract`), wrong changes that a
-//! simulator must catch in [`mutant`] (feature `mutants`).
+//! and [`cluster`] are the seams, and [`refusal`] says what a server's no means at them; [`scheduler`] is the
+//! pluggable part; then the two brains. The suites that every implementation of a seam must pass are in
+//! `contract` (feature `contract`), wrong changes that a simulator must catch in [`mutant`] (feature
+//! `mutants`).
 
 pub mod backoff;
 pub mod clock;
@@ -18,6 +19,8 @@ pub mod op;
 pub mod cluster;
 pub mod scalr;
 pub mod task_api;
+
+pub mod refusal;
 
 pub mod controller;
 pub mod scheduler;

@@ -1,7 +1,11 @@
-//! From HTTP's refusals to those of the seams.
+//! From what HTTP brings to a refusal as the seams know it.
 
 use reqwest::{Response, StatusCode, header::RETRY_AFTER};
-use scalr_core::{scalr::ScalrError, task_api::TaskError};
+use scalr_core::{
+    refusal::{self, RETRY_AFTER_MS},
+    scalr::ScalrError,
+    task_api::TaskError,
+};
 use scalr_protocol::{
     console::parse_stored,
     error::{ErrorCode, Errors},
@@ -9,8 +13,6 @@ use scalr_protocol::{
 
 use super::call::read;
 
-/// How long to wait when a server says 429 and not how long.
-const RETRY_AFTER_MS: u64 = 1_000;
 /// How long a `Retry-After` may be at most: a server that says a year would stop the agent for good.
 const RETRY_AFTER_MS_MAX: u64 = 10 * 60 * 1_000;
 /// How much of an error's detail is kept.
@@ -21,8 +23,8 @@ const DETAIL_CHARS_MAX: usize = 512;
 pub(crate) enum Refusal {
     /// No answer, or none that could be read.
     Unanswered { detail: String },
-    /// The server refused.
-    Refused { status: u16, code: ErrorCode, detail: String, retry_after_ms: Option<u64>, stored: Option<u64> },
+    /// The server refused, and said how much of the log it has, where it is about that (416).
+    Refused { said: refusal::Refusal, stored: Option<u64> },
 }
 
 impl Refusal {
@@ -63,25 +65,23 @@ impl Refusal {
             Some(error) => (error.code, cut(error.to_string())),
             None => (code_of(status), format!("HTTP {status} without a reason")),
         };
-        Self::Refused { status: status.as_u16(), code, detail, retry_after_ms, stored }
-    }
-
-    pub(crate) fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Unanswered { .. } => None,
-            Self::Refused { code, .. } => Some(*code),
-        }
-    }
-
-    pub(crate) fn status(&self) -> Option<u16> {
-        match self {
-            Self::Unanswered { .. } => None,
-            Self::Refused { status, .. } => Some(*status),
-        }
+        let said = refusal::Refusal { status: status.as_u16(), code, detail, retry_after_ms };
+        Self::Refused { said, stored }
     }
 
     pub(crate) fn is_unauthorized(&self) -> bool {
-        self.status() == Some(401)
+        matches!(self, Self::Refused { said, .. } if said.status == 401)
+    }
+
+    /// What it means to an agent, where some refusals are answers.
+    pub(crate) fn unless<T>(
+        self,
+        answers: impl FnOnce(refusal::Refusal) -> Result<T, ScalrError>,
+    ) -> Result<T, ScalrError> {
+        match self {
+            Self::Unanswered { detail } => Err(ScalrError::Unreachable { detail }),
+            Self::Refused { said, .. } => answers(said),
+        }
     }
 
     /// How much of the log the server has, where it says so (416).
@@ -124,58 +124,16 @@ fn cut(detail: String) -> String {
 
 /// What a refusal means to an agent.
 pub(crate) fn scalr_error(refusal: Refusal) -> ScalrError {
-    let (status, code, detail, retry_after_ms) = match refusal {
-        Refusal::Unanswered { detail } => return ScalrError::Unreachable { detail },
-        Refusal::Refused { status, code, detail, retry_after_ms, stored: _ } => {
-            (status, code, detail, retry_after_ms)
-        }
-    };
-    match (status, code) {
-        (401, _) => ScalrError::Unauthorized { detail },
-        (_, ErrorCode::SessionExpired) => ScalrError::SessionExpired,
-        (_, ErrorCode::QuotaExceeded) => ScalrError::QuotaExceeded { detail },
-        (_, ErrorCode::NameInUse) => ScalrError::NameInUse { detail },
-        (_, ErrorCode::Draining) => ScalrError::Draining,
-        (426, _) => ScalrError::ProtocolUnsupported { detail },
-        (429, _) => ScalrError::RateLimited { retry_after_ms: retry_after_ms.unwrap_or(RETRY_AFTER_MS) },
-        (500.., _) => match retry_after_ms {
-            Some(retry_after_ms) => ScalrError::RateLimited { retry_after_ms },
-            None => ScalrError::Unreachable { detail },
-        },
-        // Something between us and the server answered: a proxy, a load balancer.
-        (408 | 300..=399, _) => ScalrError::Unreachable { detail },
-        _ => ScalrError::Refused { status, detail },
+    match refusal {
+        Refusal::Unanswered { detail } => ScalrError::Unreachable { detail },
+        Refusal::Refused { said, .. } => said.into(),
     }
 }
 
 /// What a refusal means to a worker.
 pub(crate) fn task_error(refusal: Refusal) -> TaskError {
-    let (status, code, detail, retry_after_ms) = match refusal {
-        Refusal::Unanswered { detail } => return TaskError::Unreachable { detail },
-        Refusal::Refused { status, code, detail, retry_after_ms, stored: _ } => {
-            (status, code, detail, retry_after_ms)
-        }
-    };
-    match (status, code) {
-        (401 | 403, _) => TaskError::Unauthorized { detail },
-        (_, ErrorCode::SessionExpired) => TaskError::SessionExpired,
-        (_, ErrorCode::AlreadyStarted | ErrorCode::Claimed) => TaskError::AlreadyStarted,
-        (_, ErrorCode::FenceStale) => TaskError::FenceStale,
-        (_, ErrorCode::Canceled) => TaskError::Canceled,
-        (_, ErrorCode::Finished) => TaskError::Finished,
-        (_, ErrorCode::ClaimExpired) => TaskError::ClaimExpired,
-        (_, ErrorCode::Lost) => TaskError::Lost,
-        (_, ErrorCode::Closed) => TaskError::Closed,
-        (_, ErrorCode::Differs) => TaskError::Differs { detail },
-        (_, ErrorCode::DigestMismatch) => TaskError::DigestMismatch,
-        (404, _) => TaskError::NotFound,
-        (413, _) => TaskError::TooLarge { detail },
-        (429, _) => TaskError::RateLimited { retry_after_ms: retry_after_ms.unwrap_or(RETRY_AFTER_MS) },
-        (500.., _) => match retry_after_ms {
-            Some(retry_after_ms) => TaskError::RateLimited { retry_after_ms },
-            None => TaskError::Unreachable { detail },
-        },
-        (408 | 300..=399, _) => TaskError::Unreachable { detail },
-        _ => TaskError::Refused { status, detail },
+    match refusal {
+        Refusal::Unanswered { detail } => TaskError::Unreachable { detail },
+        Refusal::Refused { said, .. } => said.into(),
     }
 }

@@ -4,20 +4,14 @@
 use fake_scalr::state::{Reply, Token};
 use scalr_core::{
     controller::input::Answer,
+    refusal::Refusal,
     scalr::{Door, Registration, ScalrError, WorkerLostAnswer},
     supervisor::input::TaskAnswer,
     task_api::TaskError,
 };
-use scalr_protocol::{
-    agent::Messages,
-    error::{ApiError, ErrorCode},
-    task::Signals,
-};
+use scalr_protocol::{agent::Messages, error::ApiError, task::Signals};
 
 use super::super::{event::Came, snag::CallKind};
-
-/// How long to wait where a 429 does not say.
-const RETRY_AFTER_MS: u64 = 1_000;
 
 /// What a refusal or a silence means to an agent.
 pub(super) fn scalr_error(came: Came) -> ScalrError {
@@ -26,21 +20,12 @@ pub(super) fn scalr_error(came: Came) -> ScalrError {
         Came::Nothing(detail) => return ScalrError::Unreachable { detail: detail.to_owned() },
         Came::Refused(error, retry_after_ms) => (error, retry_after_ms),
     };
+    refusal(error, retry_after_ms).into()
+}
+
+fn refusal(error: ApiError, retry_after_ms: Option<u64>) -> Refusal {
     let ApiError { code, detail, .. } = error;
-    match (code.status(), code) {
-        (401, _) => ScalrError::Unauthorized { detail },
-        (_, ErrorCode::SessionExpired) => ScalrError::SessionExpired,
-        (_, ErrorCode::QuotaExceeded) => ScalrError::QuotaExceeded { detail },
-        (_, ErrorCode::NameInUse) => ScalrError::NameInUse { detail },
-        (_, ErrorCode::Draining) => ScalrError::Draining,
-        (426, _) => ScalrError::ProtocolUnsupported { detail },
-        (429, _) => ScalrError::RateLimited { retry_after_ms: retry_after_ms.unwrap_or(RETRY_AFTER_MS) },
-        (500.., _) => match retry_after_ms {
-            Some(retry_after_ms) => ScalrError::RateLimited { retry_after_ms },
-            None => ScalrError::Unreachable { detail },
-        },
-        (status, _) => ScalrError::Refused { status, detail },
-    }
+    Refusal { status: code.status(), code, detail, retry_after_ms }
 }
 
 fn odd(reply: &Reply) -> ScalrError {
@@ -56,34 +41,19 @@ pub(in super::super) fn task_error(came: Came) -> TaskError {
         Came::Nothing(detail) => return TaskError::Unreachable { detail: detail.to_owned() },
         Came::Refused(error, retry_after_ms) => (error, retry_after_ms),
     };
-    let ApiError { code, detail, .. } = error;
-    match (code.status(), code) {
-        (401 | 403, _) => TaskError::Unauthorized { detail },
-        (_, ErrorCode::SessionExpired) => TaskError::SessionExpired,
-        (_, ErrorCode::AlreadyStarted | ErrorCode::Claimed) => TaskError::AlreadyStarted,
-        (_, ErrorCode::FenceStale) => TaskError::FenceStale,
-        (_, ErrorCode::Canceled) => TaskError::Canceled,
-        (_, ErrorCode::Finished) => TaskError::Finished,
-        (_, ErrorCode::ClaimExpired) => TaskError::ClaimExpired,
-        (_, ErrorCode::Lost) => TaskError::Lost,
-        (_, ErrorCode::Closed) => TaskError::Closed,
-        (_, ErrorCode::Differs) => TaskError::Differs { detail },
-        (_, ErrorCode::DigestMismatch) => TaskError::DigestMismatch,
-        (404, _) => TaskError::NotFound,
-        (413, _) => TaskError::TooLarge { detail },
-        (429, _) => TaskError::RateLimited { retry_after_ms: retry_after_ms.unwrap_or(RETRY_AFTER_MS) },
-        (500.., _) => match retry_after_ms {
-            Some(retry_after_ms) => TaskError::RateLimited { retry_after_ms },
-            None => TaskError::Unreachable { detail },
-        },
-        (status, _) => TaskError::Refused { status, detail },
-    }
+    refusal(error, retry_after_ms).into()
 }
 
-fn code(came: &Came) -> Option<ErrorCode> {
+/// Some refusals are answers.
+fn unless<T>(
+    came: Came,
+    told: T,
+    answers: impl FnOnce(Refusal) -> Result<T, ScalrError>,
+) -> Result<T, ScalrError> {
     match came {
-        Came::Refused(error, _) => Some(error.code),
-        Came::Reply(_) | Came::Nothing(_) => None,
+        Came::Reply(Reply::Done) => Ok(told),
+        Came::Refused(error, retry_after_ms) => answers(refusal(error, retry_after_ms)),
+        came @ (Came::Reply(_) | Came::Nothing(_)) => Err(scalr_error(came)),
     }
 }
 
@@ -106,16 +76,6 @@ fn done(came: Came) -> Result<(), ScalrError> {
     }
 }
 
-/// What an answer to `release` or `launch-failed` says of the door.
-fn door(came: Came) -> Result<Door, ScalrError> {
-    match code(&came) {
-        Some(ErrorCode::FenceStale | ErrorCode::Canceled) => Ok(Door::Shut),
-        Some(ErrorCode::AlreadyStarted | ErrorCode::Finished) => Ok(Door::Started),
-        Some(ErrorCode::Claimed) => Ok(Door::Claimed),
-        Some(_) | None => done(came).map(|()| Door::Shut),
-    }
-}
-
 /// The answer to a controller's call; none for a call that a controller never makes.
 pub(super) fn controller_answer(kind: CallKind, came: Came) -> Option<Answer> {
     Some(match kind {
@@ -123,22 +83,17 @@ pub(super) fn controller_answer(kind: CallKind, came: Came) -> Option<Answer> {
             Came::Reply(Reply::Heartbeat(answer)) => Ok(answer),
             came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(scalr_error(came)),
         }),
-        CallKind::Deregister => Answer::Deregistered(match code(&came).map(ErrorCode::status) {
-            Some(404 | 410) => Ok(()),
-            Some(_) | None => done(came),
-        }),
+        CallKind::Deregister => Answer::Deregistered(unless(came, (), Refusal::deregistered)),
         CallKind::Acquire => Answer::Acquired(match came {
             Came::Reply(Reply::Acquired(acquired)) => Ok(acquired),
             came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(scalr_error(came)),
         }),
-        CallKind::Release => Answer::Released(door(came)),
+        CallKind::Release => Answer::Released(unless(came, Door::Shut, Refusal::door)),
         CallKind::LaunchEvents => Answer::LaunchEvents(done(came)),
-        CallKind::LaunchFailed => Answer::LaunchFailed(door(came)),
-        CallKind::WorkerLost => Answer::WorkerLost(match code(&came) {
-            Some(ErrorCode::NotStarted) => Ok(WorkerLostAnswer::NotStarted),
-            Some(ErrorCode::Finished | ErrorCode::Canceled) => Ok(WorkerLostAnswer::Finished),
-            Some(_) | None => done(came).map(|()| WorkerLostAnswer::Noted),
-        }),
+        CallKind::LaunchFailed => Answer::LaunchFailed(unless(came, Door::Shut, Refusal::door)),
+        CallKind::WorkerLost => {
+            Answer::WorkerLost(unless(came, WorkerLostAnswer::Noted, Refusal::worker_lost))
+        }
         CallKind::Messages => Answer::Messages(match came {
             Came::Reply(Reply::Messages(messages)) => Ok(messages),
             came @ (Came::Reply(_) | Came::Refused(..) | Came::Nothing(_)) => Err(scalr_error(came)),
