@@ -70,9 +70,13 @@ impl State {
         let until_ms = now.ms + ask.wait_ms;
         let waiter = self.waiters.get(id).filter(|waiter| waiter.until_ms == until_ms);
         let slots = waiter.map_or(ask.slots, |waiter| waiter.slots.min(ask.slots));
-        let room = usize::try_from(u64::from(slots) + u64::from(ask.ahead)).unwrap_or(usize::MAX);
-        let room = room.min(GRANTS_MAX);
-        let picked = self.pick(now, id, &ask.actions, room);
+        // What is only to be held comes after everybody's free slots.
+        let size = |tasks: u64| usize::try_from(tasks).unwrap_or(usize::MAX).min(GRANTS_MAX);
+        let (slots_now, others) = (size(u64::from(slots)), size(self.free_of_others(now, id)));
+        let room = size(u64::from(slots) + u64::from(ask.ahead));
+        let mut picked = self.pick(now, id, &ask.actions, room + others);
+        let held = picked.split_off(slots_now.min(picked.len()));
+        picked.extend(held.into_iter().skip(others).take(room - slots_now));
         if picked.is_empty() && ask.slots > 0 && ask.wait_ms > 0 {
             // Not a fact that must survive: neither journaled nor counted as a change.
             self.waiters.insert(id.clone(), Waiter { asked: ask.slots, slots, until_ms });
@@ -154,15 +158,19 @@ impl State {
     /// that wait empty-handed. What does not divide goes to the first holders.
     pub(super) fn wanted(&self, now: Now, id: &AgentId) -> u32 {
         let Some(own) = self.unlaunched.get(id).copied() else { return 0 };
-        let free: u64 = self
-            .waiters
-            .iter()
-            .filter(|(agent, waiter)| *agent != id && now.ms < waiter.until_ms)
-            .map(|(_, waiter)| u64::from(waiter.slots))
-            .sum();
+        let free = self.free_of_others(now, id);
         let holders = self.unlaunched.len() as u64;
         let rank = self.unlaunched.range(..id.clone()).count() as u64;
         let share = free / holders + u64::from(rank < free % holders);
         u32::try_from(share).unwrap_or(u32::MAX).min(own)
+    }
+
+    /// The free slots of the agents but this one that wait empty-handed.
+    fn free_of_others(&self, now: Now, id: &AgentId) -> u64 {
+        self.waiters
+            .iter()
+            .filter(|(agent, waiter)| *agent != id && now.ms < waiter.until_ms)
+            .map(|(_, waiter)| u64::from(waiter.slots))
+            .sum()
     }
 }

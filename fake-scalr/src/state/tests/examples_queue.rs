@@ -99,6 +99,36 @@ fn what_a_waiting_acquire_counts_for_is_what_its_agent_said_last() {
 }
 
 #[test]
+fn look_ahead_comes_after_everybodys_free_slots() {
+    check(
+        "0 register a
+         0 register b
+         1 acquire b slots=1 wait=30000
+         2 run dry
+         2 acquire a slots=0 ahead=5
+         2 acquire b slots=1 wait=29000
+         3 acquire b slots=1 wait=30000
+         4 run dry
+         4 run dry
+         4 acquire a slots=0 ahead=5
+         4 acquire b slots=1 wait=29000",
+        expect![[r#"
+            0 register a → 201
+            0 register b → 201
+            1 acquire b slots=1 wait=30000 → nothing
+            2 run dry → r1
+            2 acquire a slots=0 ahead=5 → nothing
+            2 acquire b slots=1 wait=29000 → t1@1
+            3 acquire b slots=1 wait=30000 → nothing
+            4 run dry → r2
+            4 run dry → r3
+            4 acquire a slots=0 ahead=5 → t3@1
+            4 acquire b slots=1 wait=29000 → t2@1
+        "#]],
+    );
+}
+
+#[test]
 fn who_waited_too_long_wants_nothing() {
     check(
         "0 register a
