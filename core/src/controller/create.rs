@@ -69,8 +69,9 @@ impl Controller {
         };
         let op = self.call_cluster(turn, Call::Create(key.clone()), ClusterCall::Create(Box::new(spec)));
         if let Some(entry) = self.entry(key) {
+            let unanswered = entry.creation.as_ref().map_or(turn.now, |creation| creation.unanswered);
             entry.creation =
-                Some(Creation { op: Some(op), sent: turn.now, unanswered: turn.now, is_uncertain, attempts });
+                Some(Creation { op: Some(op), sent: turn.now, unanswered, is_uncertain, attempts });
         }
         self.index(turn, key);
     }

@@ -112,12 +112,13 @@ impl Controller {
         self.timers.set(Timer::Create(key.clone()), turn.now + CREATE_LOOK_MS);
     }
 
-    /// Forgets the requests that could no longer act when the list was sent that has just been taken.
+    /// Forgets the requests that could no longer act when the list was sent that has just been taken. Where
+    /// they have made nothing the task waits for a Job like any other.
     pub(super) fn settle_creations(&mut self, turn: &mut Turn<'_>, sent: Millis) {
         let is_settled = |key: &&TaskAt| {
             self.board.get(key).is_some_and(|entry| {
                 let is_over = |creation: &Creation| creation.op.is_none() && creation.expires() <= sent;
-                entry.creation.as_ref().is_some_and(is_over) && !self.is_repeated(entry)
+                entry.creation.as_ref().is_some_and(is_over)
             })
         };
         let settled: Vec<TaskAt> = self.board.uncertain.iter().filter(is_settled).cloned().collect();
@@ -125,6 +126,8 @@ impl Controller {
             self.timers.clear(&Timer::Create(key.clone()));
             if let Some(entry) = self.entry(&key) {
                 entry.creation = None;
+                // A Job of it may have come and gone unseen.
+                entry.is_witnessed &= entry.is_launched;
             }
             self.look(turn, &key);
         }

@@ -334,3 +334,40 @@ fn where_there_is_no_room_anyway_an_older_quota_is_not_the_reason() {
     expect!["number 1 of 1 waiting here: as many Jobs are in flight as may be (1)"]
         .assert_eq(&story.brain.explain(story.now, &task).unwrap());
 }
+
+#[test]
+fn an_unanswered_create_whose_repeats_are_refused_gives_its_room_back_in_time() {
+    let mut story = Story::ready_with(ControllerOptions { capacity: 1, ..options() }, vec![], vec![]);
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Held), (key("t2@1"), Verdict::Held)];
+    story.acquire(&["t1@1", "t2@1"]);
+    story.advance(10);
+    story.answer("create", Answer::Created(Err(cut())));
+    let quota = || ClusterError::QuotaExceeded { detail: "count/jobs.batch".to_owned() };
+    for _ in 0..12 {
+        story.advance(5_000);
+        if story.has("create") {
+            story.answer("create", Answer::Created(Err(quota())));
+        }
+    }
+    assert_eq!(story.brain.status().creating, 1, "the first may still make it");
+    story.skip();
+    story.advance(8_000);
+    story.answer("list Jobs", listing(13, std::iter::empty()));
+    story.advance(10);
+    story.answer("create", Answer::Created(Err(quota())));
+    story.advance(10);
+    assert_eq!(story.brain.status().creating, 0, "none can");
+    story.check(&expect![[r#"
+        65.048s …
+            list Jobs Quorum
+        69.010s list Jobs: 0 at 13
+            watch Jobs after 13
+        69.020s …
+            create agent-run-1-plan for t1@1
+        69.020s create: Created(Err(QuotaExceeded { detail: "count/jobs.batch" }))
+    "#]]);
+    let task = TaskId::new("t2").unwrap();
+    expect!["number 2 of 2 waiting here: the namespace's quota leaves no room: count/jobs.batch"]
+        .assert_eq(&story.brain.explain(story.now, &task).unwrap());
+}
