@@ -67,12 +67,13 @@ impl Controller {
         }
     }
 
-    /// An unanswered creation: made again under its name if the task is still ours to launch; otherwise
-    /// waited for until it can't act.
+    /// An unanswered creation: made again under its name if the task is still ours to launch; otherwise, and
+    /// when its repeats have only been refused since, waited for until it can't act.
     pub(super) fn create_again(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
         let Some(entry) = self.board.get(key) else { return };
         let Some(creation) = entry.creation.as_ref().filter(|creation| creation.op.is_none()) else { return };
-        let Some(holding) = entry.holding.as_ref().filter(|_| self.is_repeated(entry)) else {
+        let is_repeated = turn.now < creation.expires() && self.is_repeated(entry);
+        let Some(holding) = entry.holding.as_ref().filter(|_| is_repeated) else {
             return self.outlive(turn, key);
         };
         let is_shut = self.planning.gate.as_ref().is_some_and(|gate| !gate.is_ajar || self.is_creating());
