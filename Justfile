@@ -48,3 +48,8 @@ fmt:
 [group('write')]
 bench:
     scripts/bench
+
+# Measure the simulator, and write its part of docs/benchmarks.md
+[group('write')]
+bench-sim:
+    scripts/bench-sim

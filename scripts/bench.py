@@ -112,6 +112,9 @@ def main():
         ("console throughput, no byte lost", f"{throughput / 1e6:.0f} MB/s", "≥ 50 MB/s"),
         ("resident memory of the idle controller", f"{resident:.1f} MiB", "≤ 16 MiB"),
     ]
+    # The simulator's part is `bench-sim`'s.
+    with open(sys.argv[1], encoding="utf-8") as page:
+        others = page.read().partition("## The simulator")[1:]
     with open(sys.argv[1], "w", encoding="utf-8") as page:
         page.write("# Benchmarks\n\n")
         page.write(f"Measured by `./dev bench` on {datetime.date.today()}, {os.cpu_count()} cores, release builds, ")
@@ -121,6 +124,8 @@ def main():
         page.write("| what | measured | aim |\n| --- | --- | --- |\n")
         for row in rows:
             page.write("| " + " | ".join(row) + " |\n")
+        if others[1]:
+            page.write("\n" + "".join(others))
     for row in rows:
         print(*row, sep="\t")
 

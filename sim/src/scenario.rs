@@ -28,11 +28,12 @@ pub const VERSION: u32 = 1;
 /// The largest file that is read: a hundred thousand runs fit.
 pub const BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A scenario.
+/// A whole world before its first moment, what goes wrong in it, and how long. Times are milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Scenario {
-    /// [`VERSION`].
+    /// The version of the format.
+    #[schemars(schema_with = "foreign::version")]
     pub version: u32,
     /// What it shows, for people.
     #[serde(default)]
@@ -97,7 +98,7 @@ impl Scenario {
         let scenario: Self = serde_path_to_error::deserialize(&mut json)
             .map_err(|error| BadScenario::unreadable(name, text, &error))?;
         json.end().map_err(|error| BadScenario::trailing(name, &error))?;
-        match check::first_mistake(&scenario) {
+        match check::first_mistake(&scenario, text) {
             None => Ok(scenario),
             Some(mistake) => Err(BadScenario::mistake(name, text, mistake)),
         }
@@ -116,7 +117,9 @@ impl Scenario {
 
     /// The JSON Schema of scenario files, as text.
     pub fn schema() -> String {
-        let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Self)).unwrap_or_default();
+        let mut schema = schemars::schema_for!(Self).to_value();
+        foreign::forget_large_defaults(&mut schema);
+        let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
         text.push('\n');
         text
     }

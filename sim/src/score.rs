@@ -149,8 +149,8 @@ fn counted<T: std::fmt::Display>(counts: impl Iterator<Item = (T, u32)>) -> Stri
 fn spread(mut times: Vec<u64>, what: &str) -> String {
     times.sort_unstable();
     let part = |thousandths: usize| {
-        let place = (times.len().max(1) - 1) * thousandths / 1_000;
-        Millis(times.get(place).copied().unwrap_or(0)).to_string()
+        let rank = (times.len() * thousandths).div_ceil(1_000).max(1);
+        Millis(times.get(rank - 1).copied().unwrap_or(0)).to_string()
     };
     if times.is_empty() {
         return "none".to_owned();

@@ -114,10 +114,16 @@ pub fn fact_what(fact: &Fact) -> String {
         }
         FactKind::Interrupted { pod, nth } => format!("its tool in {pod} is told to stop, {nth}"),
         FactKind::FinishSent { process, outcome, log_bytes, .. } => {
-            format!("{process} sends {outcome:?}, {log_bytes} bytes of log")
+            let outcome = format!("{outcome:?}").to_lowercase();
+            format!("{process} says that it {outcome}, with {log_bytes} bytes of log")
         }
-        FactKind::Ended { status, outcome, .. } => format!("is over: {status:?}, {outcome:?}"),
-        FactKind::Late { outcome } => format!("an outcome comes late: {outcome:?}"),
+        FactKind::Ended { status, outcome: Some(outcome), .. } => {
+            format!("is over: {status}, {}", format!("{outcome:?}").to_lowercase())
+        }
+        FactKind::Ended { status, outcome: None, .. } => format!("is over: {status}"),
+        FactKind::Late { outcome } => {
+            format!("an outcome comes late: {}", format!("{outcome:?}").to_lowercase())
+        }
     }
 }
 

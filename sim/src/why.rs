@@ -39,7 +39,8 @@ pub struct Interval {
 pub fn why(world: &World, task: TaskNumber) -> Option<Why> {
     let run = world.run_id(task.run)?;
     let Some(truth) = world.truth().task(task) else {
-        if world.run_status(task.run)?.is_terminal() {
+        let is_dry = world.setup().runs.get(task.run as usize).is_some_and(|run| run.is_dry);
+        if world.run_status(task.run)?.is_terminal() || (is_dry && task.action == Action::Apply) {
             return None;
         }
         let plan = TaskNumber { action: Action::Plan, ..task };

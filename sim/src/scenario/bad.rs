@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, error::Category};
 
 use super::{BYTES_MAX, VERSION, check::Mistake};
 
@@ -53,13 +53,20 @@ impl BadScenario {
         error: &serde_path_to_error::Error<serde_json::Error>,
     ) -> Self {
         let inner = error.inner();
-        let field = error.path().to_string();
+        let field = error.path().to_string().replace('?', ".");
         // The library says where it stopped: inside the field, or just after it.
         let line = inner.line().clamp(1, text.lines().count().max(1));
         let said = inner.to_string();
         let mut expected = one_line(said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what));
         if !expected.contains("expected") {
-            expected.push_str(if inner.is_data() { ", expected it once" } else { ", expected JSON" });
+            expected.push_str(match inner.classify() {
+                Category::Data if expected.starts_with("duplicate") => ", expected it once",
+                Category::Data => ", expected it here",
+                Category::Syntax | Category::Eof | Category::Io => ", expected JSON",
+            });
+        }
+        if field == "." && expected.starts_with("invalid length") {
+            "a list, expected an object with named members".clone_into(&mut expected);
         }
         if expected.starts_with("missing field `version`") {
             expected = format!("missing field `version`, expected {VERSION}");

@@ -1,7 +1,6 @@
 //! What a scenario must be beyond its shape: places that exist, names that are known, bounds that are kept.
 
 use scalr_core::scheduler;
-use scalr_protocol::agent::Action;
 use serde_json::Value;
 
 use super::{Scenario, VERSION, bad::Step};
@@ -70,11 +69,11 @@ pub(super) fn of_another_version(text: &str) -> Option<Mistake> {
 }
 
 /// The first mistake, in the order of the file.
-pub(super) fn first_mistake(scenario: &Scenario) -> Option<Mistake> {
-    check(scenario).err()
+pub(super) fn first_mistake(scenario: &Scenario, text: &str) -> Option<Mistake> {
+    check(scenario, text).err()
 }
 
-fn check(scenario: &Scenario) -> Result<(), Mistake> {
+fn check(scenario: &Scenario, text: &str) -> Result<(), Mistake> {
     if scenario.version != VERSION {
         return wrong(at!["version"], format!("{}, expected {VERSION}", scenario.version));
     }
@@ -89,7 +88,10 @@ fn check(scenario: &Scenario) -> Result<(), Mistake> {
         at_most(at!["world", name], count as u64, COUNT_MAX as u64)?;
     }
     let whole = serde_json::to_value(scenario).unwrap_or_default();
+    let written = serde_json::from_str(text).unwrap_or_default();
+    objects_are_objects(&written, &whole, &mut Vec::new())?;
     numbers_are_sound(&whole, &mut Vec::new())?;
+    tasks_are_there(&whole, world.runs.len(), &mut Vec::new())?;
     pools_are_sound(&world.cluster)?;
     if world.controllers.is_empty() {
         return wrong(at!["world", "controllers"], "none, expected at least one".to_owned());
@@ -123,6 +125,39 @@ fn check(scenario: &Scenario) -> Result<(), Mistake> {
     Ok(())
 }
 
+/// The library reads a list as an object, member after member; no person means that.
+fn objects_are_objects(written: &Value, whole: &Value, path: &mut Vec<Step>) -> Result<(), Mistake> {
+    let mut each = |step: Step, written: &Value, whole: &Value| {
+        path.push(step);
+        let checked = objects_are_objects(written, whole, path);
+        path.pop();
+        checked
+    };
+    match (written, whole) {
+        (Value::Array(_), Value::Object(_)) => {
+            wrong(path.clone(), "a list, expected an object with named members".to_owned())
+        }
+        (Value::Array(written), Value::Array(whole)) => written
+            .iter()
+            .zip(whole)
+            .enumerate()
+            .try_for_each(|(place, (written, whole))| each(Step::Place(place), written, whole)),
+        (Value::Object(written), Value::Object(whole)) => written
+            .iter()
+            .filter_map(|(name, written)| Some((name, written, whole.get(name)?)))
+            .try_for_each(|(name, written, whole)| each(Step::Key(name.clone().into()), written, whole)),
+        (
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_),
+            _,
+        ) => Ok(()),
+    }
+}
+
 /// No time is longer than [`MS_MAX`] and no number of bytes above [`BYTES_MAX`]: sums of them must not
 /// overflow, wherever they are used.
 fn numbers_are_sound(value: &Value, path: &mut Vec<Step>) -> Result<(), Mistake> {
@@ -148,6 +183,37 @@ fn numbers_are_sound(value: &Value, path: &mut Vec<Step>) -> Result<(), Mistake>
             at_most(path.clone(), number.as_u64().unwrap_or(0), most)
         }
         Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+    }
+}
+
+/// Whatever is called by a run's place and a stage is one of the scenario, wherever it is named.
+fn tasks_are_there(value: &Value, runs: usize, path: &mut Vec<Step>) -> Result<(), Mistake> {
+    let mut each = |step: Step, value: &Value| {
+        path.push(step);
+        let checked = tasks_are_there(value, runs, path);
+        path.pop();
+        checked
+    };
+    match value {
+        Value::Object(members) => {
+            members.iter().try_for_each(|(name, member)| each(Step::Key(name.clone().into()), member))?;
+            let (Some(run), Some(action)) = (members.get("run"), members.get("action")) else {
+                return Ok(());
+            };
+            if action != "plan" && action != "apply" {
+                path.push(Step::from("action"));
+                return wrong(path.clone(), "no stage, expected \"plan\" or \"apply\"".to_owned());
+            }
+            if run.as_u64().is_none_or(|run| run >= runs as u64) {
+                path.push(Step::from("run"));
+                return wrong(path.clone(), format!("{run}, expected the place of one of {runs} runs"));
+            }
+            Ok(())
+        }
+        Value::Array(elements) => {
+            elements.iter().enumerate().try_for_each(|(place, element)| each(Step::Place(place), element))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
 }
 
@@ -220,15 +286,15 @@ struct Counts {
 
 impl Counts {
     fn task(&self, task: TaskNumber, path: &[Step]) -> Result<(), Mistake> {
-        if !matches!(task.action, Action::Plan | Action::Apply) {
-            return wrong(path.to_vec(), "an action that is no stage, expected plan or apply".to_owned());
-        }
         self.run(task.run, path)
     }
 
     fn run(&self, run: u32, path: &[Step]) -> Result<(), Mistake> {
         if run as usize >= self.runs {
-            return wrong(path.to_vec(), format!("run {run}, expected one of {} runs", self.runs));
+            return wrong(
+                path.to_vec(),
+                format!("run {run}, expected the place of one of {} runs", self.runs),
+            );
         }
         Ok(())
     }
@@ -237,7 +303,10 @@ impl Counts {
         match who {
             Who::Controller(place) if place as usize >= self.controllers => {
                 let count = self.controllers;
-                wrong(path.to_vec(), format!("controller {place}, expected one of {count} controllers"))
+                wrong(
+                    path.to_vec(),
+                    format!("controller {place}, expected the place of one of {count} controllers"),
+                )
             }
             Who::WorkersOf(task) => self.task(task, path),
             Who::Controllers | Who::Controller(_) | Who::Workers => Ok(()),

@@ -14,6 +14,29 @@ fn one_of<T: Serialize>(names: &[T]) -> Schema {
     json_schema!({ "type": "string", "enum": names })
 }
 
+pub(crate) fn version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "const": super::VERSION })
+}
+
+/// A default of many members stands at each of these members already.
+pub(super) fn forget_large_defaults(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            members.retain(|name, member| {
+                let is_large = match member {
+                    Value::Object(members) => !members.is_empty(),
+                    Value::Array(elements) => elements.iter().any(Value::is_object),
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+                };
+                name != "default" || !is_large
+            });
+            members.values_mut().for_each(forget_large_defaults);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(forget_large_defaults),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 pub(crate) fn action(_: &mut SchemaGenerator) -> Schema {
     one_of(&[Action::Plan, Action::Apply])
 }

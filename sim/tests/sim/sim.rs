@@ -1,7 +1,13 @@
 //! All simulation tests: their names begin with `sim`.
 
 mod cells;
+mod command;
+mod determinism;
+mod document;
+mod erlang;
 mod pairs;
+mod scenario_files;
 mod scenarios;
+mod schema;
 mod seeds;
 mod sweep;

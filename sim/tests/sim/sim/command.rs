@@ -41,7 +41,9 @@ fn check(args: &[&str], expected: &Expect) {
 
 #[test]
 fn a_run_is_summed_up() {
-    check(&["run", "examples/scenarios/burst.json"], &expect![[r#"
+    check(
+        &["run", "examples/scenarios/burst.json"],
+        &expect![[r#"
         exit 0
         about     One commit plans twelve workspaces and there is room for four Jobs: read the waits, then ask `explain --task 11:plan` why the last one waited.
         seed      1, 1369 events until 202.634s, hash a1e72b9059ba3158
@@ -50,7 +52,8 @@ fn a_run_is_summed_up() {
         work      12 from started to over: half within 21.690s, 95 of 100 within 28.709s, all within 28.709s
         faults    0 planned, of these fired: none
         promises  all 40 kept
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -71,6 +74,7 @@ fn a_run_reads_like_a_score() {
             "wait for",
             "hinted",
             "acquire",
+            "granted nothing",
             "console",
             "log are stored",
             "lease goes on",
@@ -80,81 +84,81 @@ fn a_run_reads_like_a_score() {
         .any(|word| line.contains(word))
     };
     let args = ["run", "examples/scenarios/evicted-while-starting.json", "--trace"];
-    check_lines(&args, |line| !is_pulse(line), &expect![[r#"
-        exit 0
-                time   event  who              what
-              0.000s       1  agent-0          begins → list Jobs (Quorum) → list pods (Quorum) → register
-              0.010s       4  agent-0          lists 0 objects at version 1 → watch Jobs from 1
-              0.014s       7  agent-0          lists 0 objects at version 1 → watch pods from 1
-              0.019s      10  agent-0          watches
-              0.020s      12  agent-0          watches
-              1.000s      18  scalr            0:plan is queued
-                              scalr            0:plan is granted to agent-0000021e794d63 (process 1) under fence 1
-              1.047s      21  agent-0          is granted 0:plan
-              1.059s      23  cluster          0:plan process 1 asks for its Job under fence 1
-              1.070s      24  agent-0          Job of 0:plan is made → say "Job made"
-              1.072s      25  agent-0          sees Job of 0:plan: live
-              1.089s      29  agent-0          sees Job of 0:plan: live
-              1.093s      30  agent-0          sees pod of 0:plan: on no node, worker waits, runner waits
-              1.111s      33  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits
-              1.120s      35  agent-0          wakes → launch events: 0:plan job-created, 0:plan pod-scheduled
-              1.159s      38  agent-0          launch events noted
-              6.059s      40  !!               {cluster:{pod:{evict:{pod:{of:{run:0,action:plan}}}}}} (P1 EVICT_BEFORE_START)
-              6.073s      41  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits, Evicted, being deleted
-              6.303s      44  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits, Evicted, being deleted
-              7.326s      47  agent-0          sees that the pod of 0:plan is gone
-             17.323s      54  agent-0          sees pod of 0:plan: on no node, worker waits, runner waits
-             17.325s      55  agent-0          sees Job of 0:plan: live
-             17.349s      57  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits
-             31.120s      69  agent-0          is granted nothing
-             35.252s      77  cluster          0:plan a worker begins: process 2 in p2 for fence 1
-                              worker 0:plan    begins → register
-             35.342s      79  worker 0:plan    is registered
-             35.397s      81  worker 0:plan    its runner is ready → claim
-             35.424s      82  scalr            0:plan process 2 claims it under fence 1
-             35.455s      83  worker 0:plan    has claimed its plan → confirm or renew (confirm)
-             35.487s      84  scalr            0:plan process 2 is confirmed
-             35.941s      90  worker 0:plan    the stage is done → begin tool
-             35.973s      92  agent-0          sees pod of 0:plan: on node-0-2, worker runs, runner runs
-             36.785s      94  worker 0:plan    the stage is done → begin init
-                              runner           0:plan init begins in p2
-             41.124s     102  runner           0:plan init ends in p2 with 0
-             41.125s     104  worker 0:plan    the stage is done → begin plan
-                              runner           0:plan plan begins in p2
-             51.223s     114  runner           0:plan plan ends in p2 with 0
-             51.224s     116  worker 0:plan    the stage is done → begin show
-                              runner           0:plan show begins in p2
-             51.493s     123  runner           0:plan show ends in p2 with 0
-             51.494s     125  worker 0:plan    the stage is done → begin plan-file
-             51.542s     126  scalr            0:plan process 2 has sent its plan-file
-             51.767s     131  worker 0:plan    the stage is done → begin plan-json
-             51.780s     132  scalr            0:plan process 2 has sent its plan-json
-             52.033s     135  worker 0:plan    the stage is done → begin lock-file
-             52.038s     136  scalr            0:plan process 2 has sent its lock-file
-             52.699s     139  worker 0:plan    the stage is done → hang up → finish: succeeded, 46440 bytes of log
-                              scalr            0:plan process 2 sends Succeeded, 46440 bytes of log
-             52.757s     140  scalr            0:plan is over: Finished, Some(Succeeded)
-             52.757s     141  !!               heal
-             52.773s     142  worker 0:plan    its outcome is recorded → dismiss the runner → end with 0
-                              cluster          0:plan process 2 ends with 0
-             53.424s     145  agent-0          sees pod of 0:plan: on node-0-2, worker ended with 0, runner ended with 0
-             54.548s     152  agent-0          sees Job of 0:plan: complete
-             61.163s     163  agent-0          is granted nothing
-             91.242s     180  agent-0          is granted nothing
-            114.555s     193  agent-0          sees Job of 0:plan: complete, being deleted
-            114.992s     195  agent-0          sees that the Job of 0:plan is gone
-            115.004s     196  agent-0          sees pod of 0:plan: on node-0-2, worker ended with 0, runner ended with 0, being deleted
-            115.004s     197  agent-0          sees that the pod of 0:plan is gone
-            121.270s     205  agent-0          is granted nothing
+    check_lines(
+        &args,
+        |line| !is_pulse(line),
+        &expect![[r#"
+            exit 0
+                    time   event  who              what
+                  0.000s       1  agent-0          begins → list Jobs (Quorum) → list pods (Quorum) → register
+                  0.010s       4  agent-0          lists 0 objects at version 1 → watch Jobs from 1
+                  0.014s       7  agent-0          lists 0 objects at version 1 → watch pods from 1
+                  0.019s      10  agent-0          watches
+                  0.020s      12  agent-0          watches
+                  1.000s      18  scalr            0:plan is queued
+                                  scalr            0:plan is granted to agent-0000021e794d63 (process 1) under fence 1
+                  1.047s      21  agent-0          is granted 0:plan
+                  1.059s      23  cluster          0:plan process 1 asks for its Job under fence 1
+                  1.070s      24  agent-0          Job of 0:plan is made → say "Job made"
+                  1.072s      25  agent-0          sees Job of 0:plan: live
+                  1.089s      29  agent-0          sees Job of 0:plan: live
+                  1.093s      30  agent-0          sees pod of 0:plan: on no node, worker waits, runner waits
+                  1.111s      33  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits
+                  1.120s      35  agent-0          wakes → launch events: 0:plan job-created, 0:plan pod-scheduled
+                  1.159s      38  agent-0          launch events noted
+                  6.059s      40  !!               {cluster:{pod:{evict:{pod:{of:{run:0,action:plan}}}}}} (P1 EVICT_BEFORE_START)
+                  6.073s      41  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits, Evicted, being deleted
+                  6.303s      44  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits, Evicted, being deleted
+                  7.326s      47  agent-0          sees that the pod of 0:plan is gone
+                 17.323s      54  agent-0          sees pod of 0:plan: on no node, worker waits, runner waits
+                 17.325s      55  agent-0          sees Job of 0:plan: live
+                 17.349s      57  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits
+                 35.252s      77  cluster          0:plan a worker begins: process 2 in p2 for fence 1
+                                  worker 0:plan    begins → register
+                 35.342s      79  worker 0:plan    is registered
+                 35.397s      81  worker 0:plan    its runner is ready → claim
+                 35.424s      82  scalr            0:plan process 2 claims it under fence 1
+                 35.455s      83  worker 0:plan    has claimed its plan → confirm or renew (confirm)
+                 35.487s      84  scalr            0:plan process 2 is confirmed
+                 35.941s      90  worker 0:plan    the stage is done → begin tool
+                 35.973s      92  agent-0          sees pod of 0:plan: on node-0-2, worker runs, runner runs
+                 36.785s      94  worker 0:plan    the stage is done → begin init
+                                  runner           0:plan init begins in p2
+                 41.124s     102  runner           0:plan init ends in p2 with 0
+                 41.125s     104  worker 0:plan    the stage is done → begin plan
+                                  runner           0:plan plan begins in p2
+                 51.223s     114  runner           0:plan plan ends in p2 with 0
+                 51.224s     116  worker 0:plan    the stage is done → begin show
+                                  runner           0:plan show begins in p2
+                 51.493s     123  runner           0:plan show ends in p2 with 0
+                 51.494s     125  worker 0:plan    the stage is done → begin plan-file
+                 51.542s     126  scalr            0:plan process 2 has sent its plan-file
+                 51.767s     131  worker 0:plan    the stage is done → begin plan-json
+                 51.780s     132  scalr            0:plan process 2 has sent its plan-json
+                 52.033s     135  worker 0:plan    the stage is done → begin lock-file
+                 52.038s     136  scalr            0:plan process 2 has sent its lock-file
+                 52.699s     139  worker 0:plan    the stage is done → hang up → finish: succeeded, 46440 bytes of log
+                                  scalr            0:plan process 2 says that it succeeded, with 46440 bytes of log
+                 52.757s     140  scalr            0:plan is over: finished, succeeded
+                 52.757s     141  !!               heal
+                 52.773s     142  worker 0:plan    its outcome is recorded → dismiss the runner → end with 0
+                                  cluster          0:plan process 2 ends with 0
+                 53.424s     145  agent-0          sees pod of 0:plan: on node-0-2, worker ended with 0, runner ended with 0
+                 54.548s     152  agent-0          sees Job of 0:plan: complete
+                114.555s     193  agent-0          sees Job of 0:plan: complete, being deleted
+                114.992s     195  agent-0          sees that the Job of 0:plan is gone
+                115.004s     196  agent-0          sees pod of 0:plan: on node-0-2, worker ended with 0, runner ended with 0, being deleted
+                115.004s     197  agent-0          sees that the pod of 0:plan is gone
 
-        about     A pod is evicted while its images are pulled: nothing has begun, so that the task is launched again. A pod that is evicted after the confirm never is.
-        seed      7, 215 events until 140.045s, hash 28cdab254664dc94
-        runs      1: 1 planned_and_finished
-        waits     1 from queued to started: half within 34.487s, 95 of 100 within 34.487s, all within 34.487s
-        work      1 from started to over: half within 17.270s, 95 of 100 within 17.270s, all within 17.270s
-        faults    1 planned, of these fired: P1 EVICT_BEFORE_START
-        promises  all 40 kept
-    "#]]);
+            about     A pod is evicted while its images are pulled: nothing has begun, so that the task is launched again. A pod that is evicted after the confirm never is.
+            seed      7, 215 events until 140.045s, hash 28cdab254664dc94
+            runs      1: 1 planned_and_finished
+            waits     1 from queued to started: half within 34.487s, 95 of 100 within 34.487s, all within 34.487s
+            work      1 from started to over: half within 17.270s, 95 of 100 within 17.270s, all within 17.270s
+            faults    1 planned, of these fired: P1 EVICT_BEFORE_START
+            promises  all 40 kept
+        "#]],
+    );
 }
 
 #[test]
@@ -183,110 +187,108 @@ fn a_reader_who_has_seen_enough_is_no_error() {
 
 #[test]
 fn a_wait_is_explained_interval_by_interval() {
-    check(&["explain", "examples/scenarios/cache-on-two-nodes.json", "--task", "1:plan"], &expect![[r#"
-        exit 0
-        1:plan under seed 6
-                  at          for  who          what
-              1.000s                            is queued
-              1.000s                            is granted to agent-000002ddb6683d (process 1) under fence 1
-              1.000s       0.022s  scalr        at agent agent-0, which has not launched it yet
-              1.022s       0.010s  agent-0      it has just arrived and is about to be planned
-              1.032s       0.016s  agent-0      its Job is being made
-              1.048s       0.048s  agent-0      its Job was made: it has no pod yet
-              1.096s       0.016s  cluster      its pod waits for a node
-              1.112s       0.030s  cluster      its pod is on node-0-2, whose kubelet has not begun with it
-              1.142s       1.015s  cluster      its volumes are being mounted on node-0-2
-              2.157s      15.112s  cluster      its images are being pulled on node-0-2
-             17.269s       0.481s  cluster      its containers are being made on node-0-2
-             17.750s       0.174s  cluster      its worker comes up on node-0-2
-             17.797s                            a worker begins: process 2 in p1 for fence 1
-             17.924s       0.073s  worker       a worker has claimed it and is about to start it
-             17.997s                            process 2 is confirmed
-             17.997s       0.052s  worker       its worker is at confirm
-             18.049s       0.129s  worker       its worker is at configuration
-             18.178s       1.129s  worker       its worker is at tool
-             19.307s       3.347s  worker       its worker is at init
-             22.654s      15.478s  worker       its worker is at plan
-             38.132s       1.443s  worker       its worker is at show
-             39.575s       0.171s  worker       its worker is at plan-file
-             39.746s       0.201s  worker       its worker is at plan-json
-             39.947s       0.343s  worker       its worker is at lock-file
-             40.290s       0.033s  worker       its worker is at finish
-             40.323s                            is over: Finished, Some(Succeeded)
-             40.371s                            process 2 ends with 0
-        waited 16.997s, then worked 22.326s: finished (succeeded)
-    "#]]);
+    check(
+        &["explain", "examples/scenarios/cache-on-two-nodes.json", "--task", "1:plan"],
+        &expect![[r#"
+            exit 0
+            1:plan under seed 6
+                      at          for  who          what
+                  1.000s                            is queued
+                  1.000s                            is granted to agent-000002ddb6683d (process 1) under fence 1
+                  1.000s       0.022s  scalr        at agent agent-0, which has not launched it yet
+                  1.022s       0.010s  agent-0      it has just arrived and is about to be planned
+                  1.032s       0.016s  agent-0      its Job is being made
+                  1.048s       0.048s  agent-0      its Job was made: it has no pod yet
+                  1.096s       0.016s  cluster      its pod waits for a node
+                  1.112s       0.030s  cluster      its pod is on node-0-2, whose kubelet has not begun with it
+                  1.142s       1.015s  cluster      its volumes are being mounted on node-0-2
+                  2.157s      15.112s  cluster      its images are being pulled on node-0-2
+                 17.269s       0.481s  cluster      its containers are being made on node-0-2
+                 17.750s       0.174s  cluster      its worker comes up on node-0-2
+                 17.797s                            a worker begins: process 2 in p1 for fence 1
+                 17.924s       0.073s  worker       a worker has claimed it and is about to start it
+                 17.997s                            process 2 is confirmed
+                 17.997s       0.052s  worker       its worker is at confirm
+                 18.049s       0.129s  worker       its worker is at configuration
+                 18.178s       1.129s  worker       its worker is at tool
+                 19.307s       3.347s  worker       its worker is at init
+                 22.654s      15.478s  worker       its worker is at plan
+                 38.132s       1.443s  worker       its worker is at show
+                 39.575s       0.171s  worker       its worker is at plan-file
+                 39.746s       0.201s  worker       its worker is at plan-json
+                 39.947s       0.343s  worker       its worker is at lock-file
+                 40.290s       0.033s  worker       its worker is at finish
+                 40.323s                            is over: finished, succeeded
+                 40.371s                            process 2 ends with 0
+            waited 16.997s, then worked 22.326s: finished (succeeded)
+        "#]],
+    );
 }
 
 #[test]
 fn a_loss_is_explained_to_its_end() {
     let args = ["explain", "examples/scenarios/node-lost-in-mid-apply.json", "--task", "0:apply"];
-    check(&args, &expect![[r#"
-        exit 0
-        0:apply under seed 2
-                  at          for  who          what
-              1.000s      37.457s  scalr        its plan is not over yet
-             38.457s                            is queued
-             38.457s                            is granted to agent-000002f99f8f0f (process 1) under fence 1
-             38.457s       0.021s  scalr        at agent agent-0, which has not launched it yet
-             38.478s       0.010s  agent-0      it has just arrived and is about to be planned
-             38.488s       0.009s  agent-0      its Job is being made
-             38.497s       0.041s  agent-0      its Job was made: it has no pod yet
-             38.538s       0.009s  cluster      its pod waits for a node
-             38.547s       0.008s  cluster      its pod is on node-0-1, whose kubelet has not begun with it
-             38.555s       0.779s  cluster      its volumes are being mounted on node-0-1
-             39.334s       6.846s  cluster      its images are being pulled on node-0-1
-             46.180s       0.998s  cluster      its containers are being made on node-0-1
-             47.178s       0.276s  cluster      its worker comes up on node-0-1
-             47.337s                            a worker begins: process 3 in p2 for fence 1
-             47.454s       0.044s  worker       a worker has claimed it and is about to start it
-             47.498s                            process 3 is confirmed
-             47.498s       0.014s  worker       its worker is at confirm
-             47.512s       0.340s  worker       its worker is at configuration
-             47.852s       0.167s  worker       its worker is at saved-plan
-             48.019s       0.021s  worker       its worker is at tool
-             48.040s       3.121s  worker       its worker is at init
-             51.161s       5.000s  worker       its worker is at apply
-             56.161s                            process 3 ends with 137
-             56.161s                            its tool in p2 is told to stop, 1
-             56.161s               !!           N1 NODE_LOST: A machine dies.
-             56.161s      51.337s  cluster      its worker is gone, and Scalr does not know yet
-            107.498s    1740.000s  scalr        unreachable: nothing was heard of worker agent-run-00000677f76d1f-apply-2 since 2026-11-22T00:00:47Z
-            178.477s                            a worker begins: process 4 in p3 for fence 1
-            178.631s                            process 4 ends with 0
-           1847.498s                            is over: Lost, None
-        waited 9.041s, then worked 1800.000s: lost; the run says: the apply was lost: worker agent-run-00000677f76d1f-apply-2 held it and was last seen at 2026-11-22T00:00:47Z; the node is gone
-    "#]]);
+    check(
+        &args,
+        &expect![[r#"
+            exit 0
+            0:apply under seed 2
+                      at          for  who          what
+                  1.000s      37.457s  scalr        its plan is not over yet
+                 38.457s                            is queued
+                 38.457s                            is granted to agent-000002f99f8f0f (process 1) under fence 1
+                 38.457s       0.021s  scalr        at agent agent-0, which has not launched it yet
+                 38.478s       0.010s  agent-0      it has just arrived and is about to be planned
+                 38.488s       0.009s  agent-0      its Job is being made
+                 38.497s       0.041s  agent-0      its Job was made: it has no pod yet
+                 38.538s       0.009s  cluster      its pod waits for a node
+                 38.547s       0.008s  cluster      its pod is on node-0-1, whose kubelet has not begun with it
+                 38.555s       0.779s  cluster      its volumes are being mounted on node-0-1
+                 39.334s       6.846s  cluster      its images are being pulled on node-0-1
+                 46.180s       0.998s  cluster      its containers are being made on node-0-1
+                 47.178s       0.276s  cluster      its worker comes up on node-0-1
+                 47.337s                            a worker begins: process 3 in p2 for fence 1
+                 47.454s       0.044s  worker       a worker has claimed it and is about to start it
+                 47.498s                            process 3 is confirmed
+                 47.498s       0.014s  worker       its worker is at confirm
+                 47.512s       0.340s  worker       its worker is at configuration
+                 47.852s       0.167s  worker       its worker is at saved-plan
+                 48.019s       0.021s  worker       its worker is at tool
+                 48.040s       3.121s  worker       its worker is at init
+                 51.161s       5.000s  worker       its worker is at apply
+                 56.161s                            process 3 ends with 137
+                 56.161s                            its tool in p2 is told to stop, 1
+                 56.161s               !!           N1 NODE_LOST: A machine dies.
+                 56.161s      51.337s  cluster      its worker is gone, and Scalr does not know yet
+                107.498s    1740.000s  scalr        unreachable: nothing was heard of worker agent-run-00000677f76d1f-apply-2 since 2026-11-22T00:00:47Z
+                178.477s                            a worker begins: process 4 in p3 for fence 1
+                178.631s                            process 4 ends with 0
+               1847.498s                            is over: lost
+            waited 9.041s, then worked 1800.000s: lost; the run says: the apply was lost: worker agent-run-00000677f76d1f-apply-2 held it and was last seen at 2026-11-22T00:00:47Z; the node is gone
+        "#]],
+    );
 }
 
 #[test]
 fn what_is_so_at_a_moment_is_said_of_every_task() {
-    check(&["explain", "examples/scenarios/burst.json", "--at", "40s"], &expect![[r#"
-        exit 0
-        0:plan    agent-0: number 5 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
-        0:apply   scalr: its plan is not over yet
-        1:plan    worker: its worker is at plan, queued at 1.000s
-        1:apply   scalr: its plan is not over yet
-        2:plan    agent-0: number 3 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
-        2:apply   scalr: its plan is not over yet
-        3:plan    agent-0: number 7 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
-        3:apply   scalr: its plan is not over yet
-        4:plan    worker: its worker is at init, queued at 1.000s
-        4:apply   scalr: its plan is not over yet
-        5:plan    worker: its worker is at plan, queued at 1.000s
-        5:apply   scalr: its plan is not over yet
-        6:plan    over since 32.380s: finished (succeeded)
-        7:plan    agent-0: number 1 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
-        7:apply   scalr: its plan is not over yet
-        8:plan    agent-0: number 6 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
-        8:apply   scalr: its plan is not over yet
-        9:plan    worker: its worker is at init, queued at 1.000s
-        9:apply   scalr: its plan is not over yet
-        10:plan   agent-0: number 2 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
-        10:apply  scalr: its plan is not over yet
-        11:plan   agent-0: number 4 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
-        11:apply  scalr: its plan is not over yet
-    "#]]);
+    check(
+        &["explain", "examples/scenarios/burst.json", "--at", "40s"],
+        &expect![[r#"
+            exit 0
+            0:plan    agent-0: number 5 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
+            1:plan    worker: its worker is at plan, queued at 1.000s
+            2:plan    agent-0: number 3 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
+            3:plan    agent-0: number 7 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
+            4:plan    worker: its worker is at init, queued at 1.000s
+            5:plan    worker: its worker is at plan, queued at 1.000s
+            6:plan    over since 32.380s: finished (succeeded)
+            7:plan    agent-0: number 1 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
+            8:plan    agent-0: number 6 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
+            9:plan    worker: its worker is at init, queued at 1.000s
+            10:plan   agent-0: number 2 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
+            11:plan   agent-0: number 4 of 7 waiting here: as many Jobs are in flight as may be (4), queued at 1.000s
+        "#]],
+    );
 }
 
 #[test]
@@ -296,7 +298,9 @@ fn a_broken_promise_ends_with_1_and_tells_its_story() {
     let scenario = r#"{"version":1,"about":"no Job may be made","chaos-ms":0,"patience-ms":60000,
         "world":{"cluster":{"quota":{"jobs":0}},"runs":[{"at-ms":1000,"is-dry":true}]}}"#;
     std::fs::write(&path, scenario).unwrap();
-    check(&["run", path.to_str().unwrap()], &expect![[r#"
+    check(
+        &["run", path.to_str().unwrap()],
+        &expect![[r#"
         exit 1
         about     no Job may be made
         seed      0, 112 events until 60.018s, hash b9506fcb1ec978ab
@@ -331,7 +335,8 @@ fn a_broken_promise_ends_with_1_and_tells_its_story() {
         37.975s run 0 plan: process 1 asks for its Job under fence 1
         37.985s run 0 plan: process 1 hears of its Job for fence 1: NoRoom
         L1 ALL_TERMINAL at 60.018s (event 112), run 0 plan: it has not ended (Some(Leased), it came as far as JobAsked): number 1 of 1 waiting here: the namespace's quota leaves no room: exceeded quota: used: count/jobs.batch=0, limited: 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -356,14 +361,20 @@ fn bad_options_end_with_64() {
 
 #[test]
 fn bad_files_end_with_64_in_one_line() {
-    check(&["run", "examples/scenarios/none.json"], &expect![[r#"
+    check(
+        &["run", "examples/scenarios/none.json"],
+        &expect![[r#"
         exit 64
         examples/scenarios/none.json:1:1: .: No such file or directory (os error 2), expected a scenario file
-    "#]]);
-    check(&["run", "README.md"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["run", "README.md"],
+        &expect![[r#"
         exit 64
         README.md:1:1: .: expected value
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -102,12 +102,12 @@ fn files_that_are_no_json() {
         &["", "{", "no", "[]", "1", "{}\n", "{\"version\": 1,}", "{\"version\": 1}\n{}", "\u{feff}{}"],
         &expect![[r#"
             f:1:1: .: EOF while parsing a value, expected JSON
-            f:1:1: ?: EOF while parsing an object, expected JSON
+            f:1:1: .: EOF while parsing an object, expected JSON
             f:1:2: .: expected ident
-            f:1:2: .: invalid length 0, expected struct Scenario with 6 elements
+            f:1:2: .: a list, expected an object with named members
             f:1:1: .: invalid type: integer `1`, expected struct Scenario
             f:1:2: .: missing field `version`, expected 1
-            f:1:15: ?: trailing comma, expected JSON
+            f:1:15: .: trailing comma, expected JSON
             f:2:1: .: characters after the scenario, expected the end of the file
             f:1:1: .: expected value
         "#]],
@@ -155,34 +155,37 @@ fn fields_that_are_wrong() {
         ),
     ];
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    check(&files, &expect![[r#"
-        f:1:13: version: 2, expected 1
-        f:1:15: version: invalid type: string "1", expected u32
-        f:3:9: chaos: unknown field `chaos`, expected one of `version`, `about`, `chaos-ms`, `patience-ms`, `world`, `faults`
-        f:3:16: chaos-ms: invalid value: integer `-1`, expected u64
-        f:3:17: chaos-ms: invalid type: floating point `1.5`, expected u64
-        f:3:18: chaos-ms: invalid type: floating point `1e+30`, expected u64
-        f:3:15: chaos-ms: 99999999999999, expected at most 31622400000
-        f:3:15: about: invalid type: null, expected a string
-        f:3:23: .: duplicate field `about`, expected it once
-        f:3:12: world: a list, expected an object with named members
-        f:4:32: world.runs[1].at: unknown field `at`, expected one of `at-ms`, `workspace`, `is-dry`, `approval-ms`, `priority`, `profile`, `operation-timeout-ms`
-        f:4:26: world.runs[0].profile: 1, expected the place of one of 1 profiles
-        f:4:20: world.controllers: none, expected at least one
-        f:4:35: world.controllers[0].scheduler: "best", expected one of: fifo
-        f:4:27: world.profiles[0].plan: min 2 is above max 1, expected min to be at most max
-        f:4:34: world.profiles[0].plan: unknown variant `often`, expected one of `fixed`, `even`, `exponential`, `lognormal`
-        f:4:36: world.profiles[0].deaf-permille: 1001, expected at most 1000
-        f:4:37: world.cluster.pools[0].count: 1000000, expected at most 10000
-        f:4:40: world.cluster.cache.kind: unknown variant `tape`, expected one of `empty-dir`, `shared`, `one-node`, `host-path`
-        f:4:51: world.scalr.settings.timings.lost-after: unknown field `lost-after`, expected one of `heartbeat-ms`, `offline-after-ms`, `purge-after-ms`, `launch-lease-ms`, `confirm-ms`, `lease-ttl-ms`, `renew-ms`, `lost-after-ms`, `lost-after-proof-ms`, `wait-ms-max`, `adopt-only-ms`, `rebalance-ms`, `log-open-ms`, `late-ms`, `replay-ms`
-        f:4:15: faults[0].id: unknown variant `Z9`, expected one of `S1`, `S2`, `S3`, `S4`, `S5`, `S6`, `S7`, `S8`, `S9`, `S10`, `S11`, `S12`, `S13`, `S14`, `K1`, `K2`, `K3`, `K4`, `K5`, `K6`, `K7`, `K8`, `K9`, `K10`, `K11`, `K12`, `K13`, `K14`, `K15`, `W1`, `W2`, `W3`, `W4`, `W5`, `W6`, `W7`, `W8`, `W9`, `W10`, `W11`, `A1`, `A2`, `A3`, `A4`, `A5`, `A6`, `A7`, `A8`, `A9`, `A10`, `A11`, `A12`, `A13`, `A14`, `P1`, `P2`, `P3`, `P4`, `P5`, `P6`, `P7`, `P8`, `P9`, `P10`, `P11`, `N1`, `N2`, `N3`, `N4`, `N5`, `N6`, `N7`, `N8`, `N9`, `C1`, `C2`, `C3`, `C4`, `C5`, `V1`, `V2`, `V3`, `V4`, `V5`, `V6`, `V7`, `V8`
-        f:4:49: faults[0].what.snag: missing field `fate`, expected it once
-        f:4:48: faults[0].what.snag.leg: unknown variant `home`, expected one of `wanted`, `sent`, `arrived`, `done`, `answered`, `processed`
-        f:4:65: faults[0].what.strike.what: run 3, expected one of 0 runs
-        f:6:15: faults[0].what.strike.what: an action that is no stage, expected plan or apply
-        f:6:15: faults[0].what.strike.what: controller 1, expected one of 1 controllers
-    "#]]);
+    check(
+        &files,
+        &expect![[r#"
+            f:1:13: version: 2, expected 1
+            f:1:15: version: invalid type: string "1", expected u32
+            f:3:9: chaos: unknown field `chaos`, expected one of `version`, `about`, `chaos-ms`, `patience-ms`, `world`, `faults`
+            f:3:16: chaos-ms: invalid value: integer `-1`, expected u64
+            f:3:17: chaos-ms: invalid type: floating point `1.5`, expected u64
+            f:3:18: chaos-ms: invalid type: floating point `1e+30`, expected u64
+            f:3:15: chaos-ms: 99999999999999, expected at most 31622400000
+            f:3:15: about: invalid type: null, expected a string
+            f:3:23: .: duplicate field `about`, expected it once
+            f:3:12: world: a list, expected an object with named members
+            f:4:32: world.runs[1].at: unknown field `at`, expected one of `at-ms`, `workspace`, `is-dry`, `approval-ms`, `priority`, `profile`, `operation-timeout-ms`
+            f:4:26: world.runs[0].profile: 1, expected the place of one of 1 profiles
+            f:4:20: world.controllers: none, expected at least one
+            f:4:35: world.controllers[0].scheduler: "best", expected one of: fifo
+            f:4:27: world.profiles[0].plan: min 2 is above max 1, expected min to be at most max
+            f:4:34: world.profiles[0].plan: unknown variant `often`, expected one of `fixed`, `even`, `exponential`, `lognormal`
+            f:4:36: world.profiles[0].deaf-permille: 1001, expected at most 1000
+            f:4:37: world.cluster.pools[0].count: 1000000, expected at most 10000
+            f:4:40: world.cluster.cache.kind: unknown variant `tape`, expected one of `empty-dir`, `shared`, `one-node`, `host-path`
+            f:4:51: world.scalr.settings.timings.lost-after: unknown field `lost-after`, expected one of `heartbeat-ms`, `offline-after-ms`, `purge-after-ms`, `launch-lease-ms`, `confirm-ms`, `lease-ttl-ms`, `renew-ms`, `lost-after-ms`, `lost-after-proof-ms`, `wait-ms-max`, `adopt-only-ms`, `rebalance-ms`, `log-open-ms`, `late-ms`, `replay-ms`
+            f:4:15: faults[0].id: unknown variant `Z9`, expected one of `S1`, `S2`, `S3`, `S4`, `S5`, `S6`, `S7`, `S8`, `S9`, `S10`, `S11`, `S12`, `S13`, `S14`, `K1`, `K2`, `K3`, `K4`, `K5`, `K6`, `K7`, `K8`, `K9`, `K10`, `K11`, `K12`, `K13`, `K14`, `K15`, `W1`, `W2`, `W3`, `W4`, `W5`, `W6`, `W7`, `W8`, `W9`, `W10`, `W11`, `A1`, `A2`, `A3`, `A4`, `A5`, `A6`, `A7`, `A8`, `A9`, `A10`, `A11`, `A12`, `A13`, `A14`, `P1`, `P2`, `P3`, `P4`, `P5`, `P6`, `P7`, `P8`, `P9`, `P10`, `P11`, `N1`, `N2`, `N3`, `N4`, `N5`, `N6`, `N7`, `N8`, `N9`, `C1`, `C2`, `C3`, `C4`, `C5`, `V1`, `V2`, `V3`, `V4`, `V5`, `V6`, `V7`, `V8`
+            f:4:49: faults[0].what.snag: missing field `fate`, expected it here
+            f:4:48: faults[0].what.snag.leg: unknown variant `home`, expected one of `wanted`, `sent`, `arrived`, `done`, `answered`, `processed`
+            f:4:65: faults[0].what.strike.what: run 3, expected the place of one of 0 runs
+            f:6:61: faults[0].what.strike.what.kill-runner.task.action: no stage, expected "plan" or "apply"
+            f:6:15: faults[0].what.strike.what: controller 1, expected the place of one of 1 controllers
+        "#]],
+    );
 }
 
 /// Reads what may be anything. What is wrong is said in one line, at a place that the file has.
