@@ -137,6 +137,6 @@ mod tests {
             .iter()
             .filter(|code| refusal(code.status(), **code, None).door() == Ok(Door::Shut))
             .collect();
-        assert_eq!(shut, [&ErrorCode::FenceStale, &ErrorCode::Canceled]);
+        assert_eq!(shut, [&ErrorCode::Canceled, &ErrorCode::FenceStale]);
     }
 }
