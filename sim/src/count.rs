@@ -1,4 +1,4 @@
-//! Work that is counted: so many scenarios, hashes, runs, waits. How long it takes is for whoever has a watch.
+//! Work that is counted: so many scenarios, hashes, runs, waits. How long it takes is for who has a watch.
 //!
 //! Each prints one line, with its numbers first, so that a script can read it.
 
@@ -127,8 +127,8 @@ pub(crate) fn queue(servers: u32, arrivals: u32, replications: u32, seed: u64, o
     let percent = |mean_ms: f64, of_ms: f64| (mean_ms / of_ms - 1.0) * 100.0;
     say!(
         out,
-        "{servers} servers, {} counted, {} events, {:.1} s waited, {:.1} s expected, {:+.2} % off it, {:+.3} % off \
-         the recursion over the same draws, {:+.4} % in slots",
+        "{servers} servers, {} counted, {} events, {:.1} s waited, {:.1} s expected, {:+.2} % off it, \
+         {:+.3} % off the recursion over the same draws, {:+.4} % in slots",
         waits.count,
         waits.events,
         waits.mean_ms() / 1_000.0,

@@ -50,7 +50,7 @@ fn at_moment(scenario: &Scenario, task: Option<TaskNumber>, at: Millis, out: &mu
                 say!(out, "{:<9} {}: {}{since}", short(number), why.who, why.what);
             }
             (None, Some(end)) => {
-                say!(out, "{:<9} over since {}: {}", short(number), end.at, outcome(&world, number))
+                say!(out, "{:<9} over since {}: {}", short(number), end.at, outcome(&world, number));
             }
             (None, None) if task.is_some() => say!(out, "{:<9} not queued", short(number)),
             (None, None) => {}
@@ -136,16 +136,13 @@ fn ending(world: &World, task: TaskNumber) -> String {
         return format!("it was never queued; its run is {status}");
     };
     let Some(end) = truth.end else { return "it is not over".to_owned() };
-    match truth.confirms.first() {
-        Some(confirm) => {
-            let waited = Millis(confirm.at.since(truth.queued));
-            let worked = Millis(end.at.since(confirm.at));
-            format!("waited {waited}, then worked {worked}: {}", outcome(world, task))
-        }
-        None => {
-            let waited = Millis(end.at.since(truth.queued));
-            format!("waited {waited} and never started: {}", outcome(world, task))
-        }
+    if let Some(confirm) = truth.confirms.first() {
+        let waited = Millis(confirm.at.since(truth.queued));
+        let worked = Millis(end.at.since(confirm.at));
+        format!("waited {waited}, then worked {worked}: {}", outcome(world, task))
+    } else {
+        let waited = Millis(end.at.since(truth.queued));
+        format!("waited {waited} and never started: {}", outcome(world, task))
     }
 }
 

@@ -45,7 +45,8 @@ pub enum What {
 macro_rules! catalogue {
     ($($id:ident $name:literal $about:literal $(($why:literal))?;)+) => {
         /// A kind of fault, by its id in the catalogue.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Serialize, Deserialize, JsonSchema)]
         pub enum FaultId {
             $(#[doc = $about] $id,)+
         }

@@ -56,10 +56,9 @@ pub fn why(world: &World, task: TaskNumber) -> Option<Why> {
     let id = truth.id.as_ref()?;
     let scalr = || Some(Why::new("scalr", world.scalr().run(run)?.waiting_reason?));
     match world.scalr().glance(id)?.status {
-        TaskStatus::Queued => scalr(),
+        TaskStatus::Queued | TaskStatus::Unreachable => scalr(),
         TaskStatus::Leased => held(world, id).or_else(scalr),
         TaskStatus::Claimed => Some(Why::new("worker", "a worker has claimed it and is about to start it")),
-        TaskStatus::Unreachable => scalr(),
         TaskStatus::Started => Some(worked_at(world, task)),
         TaskStatus::Finished | TaskStatus::Lost => None,
     }

@@ -110,16 +110,17 @@ fn check(scenario: &Scenario, text: &str) -> Result<(), Mistake> {
     }
     let counts = Counts { runs: world.runs.len(), controllers: world.controllers.len() };
     for (place, snag) in world.snags.iter().enumerate() {
-        counts.snag(snag, &at!["world", "snags", place])?;
+        counts.snag(snag, &[Step::from("world"), "snags".into(), place.into()])?;
     }
     for (place, planned) in world.strikes.iter().enumerate() {
-        counts.planned(planned, &at!["world", "strikes", place])?;
+        counts.planned(planned, &[Step::from("world"), "strikes".into(), place.into()])?;
     }
     at_most(at!["faults"], scenario.faults.len() as u64, COUNT_MAX as u64)?;
     for (place, fault) in scenario.faults.iter().enumerate() {
+        let what = |name| at!["faults", place, "what", name];
         match &fault.what {
-            What::Snag(snag) => counts.snag(snag, &at!["faults", place, "what", "snag"])?,
-            What::Strike(planned) => counts.planned(planned, &at!["faults", place, "what", "strike"])?,
+            What::Snag(snag) => counts.snag(snag, &what("snag"))?,
+            What::Strike(planned) => counts.planned(planned, &what("strike"))?,
         }
     }
     Ok(())

@@ -4,7 +4,8 @@
 //! In reading order: [`alphabet`] is what goes in and out, [`setup`] what a cluster is made of, [`fault`] how
 //! it breaks; `api_server`, `history` and `watches` are what clients see; `job_controller`, `scheduling`,
 //! `nodes`, `autoscaler`, `kubelet` and [`volumes`] what happens behind it, `pods` what they all hold;
-//! `disruption`, `strikes`, `weather` and `recovery` what goes wrong; [`ground`] what is really so, `progress` how far a pod has come.
+//! `disruption`, `strikes`, `weather` and `recovery` what goes wrong; [`ground`] what is really so, and
+//! `progress` how far a pod has come.
 //!
 //! What is stored, what kubelets know and what runs are three things, and each learns of the other late or
 //! never. It must never see a brain, nor tell one more than an API server would.

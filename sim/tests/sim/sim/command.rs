@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use expect_test::{Expect, expect};
+use expect_test::{Expect, expect, expect_file};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -21,7 +21,7 @@ fn sim(args: &[&str]) -> Output {
 
 /// The exit code, standard output and standard error of a command, of these lines only.
 #[track_caller]
-fn check_lines(args: &[&str], lines: impl Fn(&str) -> bool, expected: &Expect) {
+fn check_lines(args: &[&str], lines: impl Fn(&str) -> bool, is_expected: impl Fn(&str)) {
     let output = sim(args);
     let mut text = format!("exit {}\n", output.status.code().expect("it ends by itself"));
     for stream in [output.stdout, output.stderr] {
@@ -31,12 +31,12 @@ fn check_lines(args: &[&str], lines: impl Fn(&str) -> bool, expected: &Expect) {
             text.push('\n');
         }
     }
-    expected.assert_eq(&text);
+    is_expected(&text);
 }
 
 #[track_caller]
 fn check(args: &[&str], expected: &Expect) {
-    check_lines(args, |_| true, expected);
+    check_lines(args, |_| true, |text| expected.assert_eq(text));
 }
 
 #[test]
@@ -44,15 +44,15 @@ fn a_run_is_summed_up() {
     check(
         &["run", "examples/scenarios/burst.json"],
         &expect![[r#"
-        exit 0
-        about     One commit plans twelve workspaces and there is room for four Jobs: read the waits, then ask `explain --task 11:plan` why the last one waited.
-        seed      1, 1369 events until 202.634s, hash a1e72b9059ba3158
-        runs      12: 12 planned_and_finished
-        waits     12 from queued to started: half within 45.199s, 95 of 100 within 75.682s, all within 75.682s
-        work      12 from started to over: half within 21.690s, 95 of 100 within 28.709s, all within 28.709s
-        faults    0 planned, of these fired: none
-        promises  all 40 kept
-    "#]],
+            exit 0
+            about     One commit plans twelve workspaces and there is room for four Jobs: read the waits, then ask `explain --task 11:plan` why the last one waited.
+            seed      1, 1369 events until 202.634s, hash a1e72b9059ba3158
+            runs      12: 12 planned_and_finished
+            waits     12 from queued to started: half within 45.199s, 95 of 100 within 75.682s, all within 75.682s
+            work      12 from started to over: half within 21.690s, 95 of 100 within 28.709s, all within 28.709s
+            faults    0 planned, of these fired: none
+            promises  all kept
+        "#]],
     );
 }
 
@@ -84,81 +84,7 @@ fn a_run_reads_like_a_score() {
         .any(|word| line.contains(word))
     };
     let args = ["run", "examples/scenarios/evicted-while-starting.json", "--trace"];
-    check_lines(
-        &args,
-        |line| !is_pulse(line),
-        &expect![[r#"
-            exit 0
-                    time   event  who              what
-                  0.000s       1  agent-0          begins → list Jobs (Quorum) → list pods (Quorum) → register
-                  0.010s       4  agent-0          lists 0 objects at version 1 → watch Jobs from 1
-                  0.014s       7  agent-0          lists 0 objects at version 1 → watch pods from 1
-                  0.019s      10  agent-0          watches
-                  0.020s      12  agent-0          watches
-                  1.000s      18  scalr            0:plan is queued
-                                  scalr            0:plan is granted to agent-0000021e794d63 (process 1) under fence 1
-                  1.047s      21  agent-0          is granted 0:plan
-                  1.059s      23  cluster          0:plan process 1 asks for its Job under fence 1
-                  1.070s      24  agent-0          Job of 0:plan is made → say "Job made"
-                  1.072s      25  agent-0          sees Job of 0:plan: live
-                  1.089s      29  agent-0          sees Job of 0:plan: live
-                  1.093s      30  agent-0          sees pod of 0:plan: on no node, worker waits, runner waits
-                  1.111s      33  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits
-                  1.120s      35  agent-0          wakes → launch events: 0:plan job-created, 0:plan pod-scheduled
-                  1.159s      38  agent-0          launch events noted
-                  6.059s      40  !!               {cluster:{pod:{evict:{pod:{of:{run:0,action:plan}}}}}} (P1 EVICT_BEFORE_START)
-                  6.073s      41  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits, Evicted, being deleted
-                  6.303s      44  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits, Evicted, being deleted
-                  7.326s      47  agent-0          sees that the pod of 0:plan is gone
-                 17.323s      54  agent-0          sees pod of 0:plan: on no node, worker waits, runner waits
-                 17.325s      55  agent-0          sees Job of 0:plan: live
-                 17.349s      57  agent-0          sees pod of 0:plan: on node-0-2, worker waits, runner waits
-                 35.252s      77  cluster          0:plan a worker begins: process 2 in p2 for fence 1
-                                  worker 0:plan    begins → register
-                 35.342s      79  worker 0:plan    is registered
-                 35.397s      81  worker 0:plan    its runner is ready → claim
-                 35.424s      82  scalr            0:plan process 2 claims it under fence 1
-                 35.455s      83  worker 0:plan    has claimed its plan → confirm or renew (confirm)
-                 35.487s      84  scalr            0:plan process 2 is confirmed
-                 35.941s      90  worker 0:plan    the stage is done → begin tool
-                 35.973s      92  agent-0          sees pod of 0:plan: on node-0-2, worker runs, runner runs
-                 36.785s      94  worker 0:plan    the stage is done → begin init
-                                  runner           0:plan init begins in p2
-                 41.124s     102  runner           0:plan init ends in p2 with 0
-                 41.125s     104  worker 0:plan    the stage is done → begin plan
-                                  runner           0:plan plan begins in p2
-                 51.223s     114  runner           0:plan plan ends in p2 with 0
-                 51.224s     116  worker 0:plan    the stage is done → begin show
-                                  runner           0:plan show begins in p2
-                 51.493s     123  runner           0:plan show ends in p2 with 0
-                 51.494s     125  worker 0:plan    the stage is done → begin plan-file
-                 51.542s     126  scalr            0:plan process 2 has sent its plan-file
-                 51.767s     131  worker 0:plan    the stage is done → begin plan-json
-                 51.780s     132  scalr            0:plan process 2 has sent its plan-json
-                 52.033s     135  worker 0:plan    the stage is done → begin lock-file
-                 52.038s     136  scalr            0:plan process 2 has sent its lock-file
-                 52.699s     139  worker 0:plan    the stage is done → hang up → finish: succeeded, 46440 bytes of log
-                                  scalr            0:plan process 2 says that it succeeded, with 46440 bytes of log
-                 52.757s     140  scalr            0:plan is over: finished, succeeded
-                 52.757s     141  !!               heal
-                 52.773s     142  worker 0:plan    its outcome is recorded → dismiss the runner → end with 0
-                                  cluster          0:plan process 2 ends with 0
-                 53.424s     145  agent-0          sees pod of 0:plan: on node-0-2, worker ended with 0, runner ended with 0
-                 54.548s     152  agent-0          sees Job of 0:plan: complete
-                114.555s     193  agent-0          sees Job of 0:plan: complete, being deleted
-                114.992s     195  agent-0          sees that the Job of 0:plan is gone
-                115.004s     196  agent-0          sees pod of 0:plan: on node-0-2, worker ended with 0, runner ended with 0, being deleted
-                115.004s     197  agent-0          sees that the pod of 0:plan is gone
-
-            about     A pod is evicted while its images are pulled: nothing has begun, so that the task is launched again. A pod that is evicted after the confirm never is.
-            seed      7, 215 events until 140.045s, hash 28cdab254664dc94
-            runs      1: 1 planned_and_finished
-            waits     1 from queued to started: half within 34.487s, 95 of 100 within 34.487s, all within 34.487s
-            work      1 from started to over: half within 17.270s, 95 of 100 within 17.270s, all within 17.270s
-            faults    1 planned, of these fired: P1 EVICT_BEFORE_START
-            promises  all 40 kept
-        "#]],
-    );
+    check_lines(&args, |line| !is_pulse(line), |text| expect_file!["score.txt"].assert_eq(text));
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn reads(bytes: &[u8]) -> Option<Scenario> {
             let said = bad.to_string();
             assert!(!said.contains('\n'), "{said:?}");
             assert!(said.contains("expected"), "{said:?}");
-            let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let lines = bytes.split(|byte| *byte == b'\n').count();
             assert!((1..=lines).contains(&bad.line), "{said:?} of {lines} lines");
             assert!((1..=bytes.len() + 1).contains(&bad.column), "{said:?}");
             None
