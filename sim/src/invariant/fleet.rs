@@ -153,7 +153,7 @@ impl Checks {
     }
 
     /// A controller finds out what is there soon, and then works.
-    fn recovers(&mut self, world: &World, process: ProcessId, status: Status) -> Checked {
+    pub(super) fn recovers(&mut self, world: &World, process: ProcessId, status: Status) -> Checked {
         let (now, is_calm) = (self.now, self.is_calm());
         let is_excused = !is_calm || status.is_draining || world.is_suspended(process);
         let live = || world.cluster().jobs().filter(|job| !is_over(world, job)).count();

@@ -83,6 +83,17 @@ impl Hands {
     }
 }
 
+impl Hands {
+    /// The Jobs that it has heard to be made: of which grants, and when.
+    pub(super) fn made(&self) -> impl Iterator<Item = (TaskNumber, Fence, Millis)> {
+        let is_made = |answer: &CreateAnswer| *answer == CreateAnswer::Made;
+        self.heard
+            .iter()
+            .filter(move |(_, (_, answer))| is_made(answer))
+            .map(|((of, fence), (at, _))| (*of, *fence, *at))
+    }
+}
+
 impl Checks {
     pub(super) fn hands(&mut self, process: ProcessId) -> &mut Hands {
         self.hands.entry(process).or_default()
@@ -116,6 +127,7 @@ impl Checks {
             || format!("{process:?} shuts the door of fence {}, which it never had", fence.0),
         )?;
         let Some(reason) = reason else {
+            self.waits_for_its_node(world, number, (process, fence))?;
             return self.require(was_asked, Invariant::DoorMeansItsFence, number, || {
                 format!("{process:?} says that fence {} could not be launched, and nobody has tried", fence.0)
             });
@@ -188,15 +200,18 @@ impl Checks {
         if answer == CreateAnswer::Unheard {
             hands.unheard.insert((number, fence), now);
         }
-        if answer == CreateAnswer::NoRoom {
-            self.fleet.no_room = now;
-            return Ok(());
-        }
-        if answer == CreateAnswer::Made {
-            // It takes Jobs again.
-            hands.patience = Millis(0);
-        }
-        let CreateAnswer::Later { retry_after_ms } = answer else { return Ok(()) };
+        let retry_after_ms = match answer {
+            CreateAnswer::Later { retry_after_ms } => retry_after_ms,
+            CreateAnswer::Unheard => return Ok(()),
+            CreateAnswer::Made | CreateAnswer::Over | CreateAnswer::NoRoom | CreateAnswer::Refused => {
+                // It takes calls again, whatever it makes of them.
+                hands.patience = Millis(0);
+                if answer == CreateAnswer::NoRoom {
+                    self.fleet.no_room = now;
+                }
+                return Ok(());
+            }
+        };
         hands.patience = now + retry_after_ms;
         hands.patience_of.insert((number, fence), now + retry_after_ms);
         let (before, shrank) = (hands.window, hands.shrank);

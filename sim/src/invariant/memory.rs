@@ -27,7 +27,7 @@ impl Checks {
         self.remembers_at_most(process, brain.remembered(), 0, STANDING)
     }
 
-    fn remembers_at_most(
+    pub(super) fn remembers_at_most(
         &self,
         process: ProcessId,
         remembered: Remembered,

@@ -34,8 +34,9 @@ impl Checks {
                 brain.hold_reason(id),
                 Some(HoldReason::InFlightCap { .. } | HoldReason::Window { .. } | HoldReason::Policy { .. })
             );
-            let was_planned =
-                self.tasks.get(&other).is_some_and(|watched| self.now.since(watched.granted) > TOGETHER_MS);
+            let was_planned = self.tasks.get(&other).is_some_and(|watched| {
+                self.now.since(watched.granted) > TOGETHER_MS && self.was_calm(watched.granted)
+            });
             self.require(!(is_before && is_held && was_planned), Invariant::NoStarvation, other, || {
                 format!("{process:?} launches {number} first, which was queued at {}", own.queued)
             })?;

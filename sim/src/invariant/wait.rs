@@ -160,3 +160,36 @@ impl Truly {
         (!is_so).then_some(most_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_is_not_so_is_known() {
+        let truly = Truly { taken: 1, podless: 0, is_quota_full: false, is_ready: true, is_draining: false };
+        let detail = String::new();
+        let untrue = [
+            HoldReason::InFlightCap { cap: 2 },
+            HoldReason::Window { window: 1 },
+            HoldReason::Quota { detail: detail.clone() },
+            HoldReason::CreateRetry { reason: detail.clone() },
+            HoldReason::Template { detail: detail.clone() },
+            HoldReason::ScalrUnreachable,
+            HoldReason::Recovering,
+            HoldReason::Draining,
+            HoldReason::Paused,
+        ];
+        assert!(untrue.iter().all(|reason| truly.is_untrue(reason).is_some()));
+        let truly = Truly { taken: 2, podless: 1, is_quota_full: true, is_ready: false, is_draining: true };
+        let so = [
+            HoldReason::InFlightCap { cap: 2 },
+            HoldReason::Window { window: 1 },
+            HoldReason::Quota { detail: detail.clone() },
+            HoldReason::Recovering,
+            HoldReason::Draining,
+            HoldReason::Policy { reason: detail },
+        ];
+        assert!(so.iter().all(|reason| truly.is_untrue(reason).is_none()));
+    }
+}

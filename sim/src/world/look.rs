@@ -30,6 +30,24 @@ impl World {
         flights.into_iter().any(|flight| flight.kind == kind && flight.step == self.steps)
     }
 
+    /// What is true, to be made untrue by a test.
+    #[cfg(test)]
+    pub(crate) fn truth_mut(&mut self) -> &mut super::truth::Truth {
+        &mut self.truth
+    }
+
+    /// Since when the quietest of a process's watches has said nothing, unless it is suspended.
+    pub fn hears_nothing_since(&self, process: ProcessId) -> Option<Millis> {
+        let process = self.processes.get(&process).filter(|process| !process.is_suspended())?;
+        let watches = process.flights.iter().filter(|flight| flight.kind == CallKind::Watch);
+        watches.map(|flight| flight.last_at.max(flight.sent)).min()
+    }
+
+    /// Whether the runner of a pod has come up, whatever became of it then.
+    pub fn has_runner_answered(&self, pod: super::cluster::PodKey) -> bool {
+        self.pods.get(&pod).is_none_or(super::pods::PodRun::has_answered)
+    }
+
     /// Whether a process is suspended.
     pub fn is_suspended(&self, process: ProcessId) -> bool {
         self.processes.get(&process).is_some_and(|process| process.is_suspended())

@@ -93,7 +93,7 @@ pub(super) struct Flight {
     pub(super) task: Option<TaskNumber>,
     /// Of the Job that it makes.
     pub(super) fence: Option<Fence>,
-    /// When it was wanted.
+    /// When it was wanted, and in which step of the world.
     pub(super) sent: Millis,
     pub(super) step: u64,
     /// The latest moment at which anything for it arrives: a wire keeps its order.

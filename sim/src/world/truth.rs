@@ -192,7 +192,7 @@ impl Truth {
         &self.overstayed
     }
 
-    pub(super) fn overstay(&mut self, at: Millis, process: ProcessId) {
+    pub(crate) fn overstay(&mut self, at: Millis, process: ProcessId) {
         self.overstayed.push((at, process));
     }
 
@@ -244,7 +244,7 @@ impl Truth {
     }
 
     /// Writes a fact down. Says which milestone was reached, and for how often.
-    pub(super) fn note(
+    pub(crate) fn note(
         &mut self,
         at: Millis,
         number: TaskNumber,

@@ -339,3 +339,43 @@ impl Volumes {
         gone.map(|(pod, set)| VolumeFault::Evicted(format!("{set} is gone, and {pod} uses it")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volumes(kind: CacheKind) -> Volumes {
+        Volumes::new(&CacheSetup { kind, capacity_bytes: 100, ..CacheSetup::default() })
+    }
+
+    #[test]
+    fn one_for_a_single_node_on_two_is_told() {
+        let mut volumes = volumes(CacheKind::OneNode);
+        volumes.attach(PodKey(1), NodeKey(1), 0);
+        assert_eq!(volumes.fault(), None);
+        volumes.attach(PodKey(2), NodeKey(2), 0);
+        assert!(matches!(volumes.fault(), Some(VolumeFault::OnTwoNodes(_))));
+    }
+
+    #[test]
+    fn one_that_holds_more_than_it_can_is_told() {
+        let mut volumes = volumes(CacheKind::Shared);
+        volumes.attach(PodKey(1), NodeKey(1), 0);
+        assert_eq!(volumes.fill(PodKey(1), 1, 60), CacheFill::Kept);
+        assert_eq!(volumes.fault(), None);
+        volumes.sets.insert((Volume::All, 2), Set { bytes: 60, used: 9, is_corrupt: false });
+        assert!(matches!(volumes.fault(), Some(VolumeFault::TooFull(_))));
+    }
+
+    #[test]
+    fn what_goes_while_it_is_in_use_is_told_unless_somebody_took_it() {
+        let mut volumes = volumes(CacheKind::Shared);
+        volumes.attach(PodKey(1), NodeKey(1), 0);
+        assert_eq!(volumes.fill(PodKey(1), 1, 60), CacheFill::Kept);
+        let mut evicted = volumes.clone();
+        evicted.sets.clear();
+        assert!(matches!(evicted.fault(), Some(VolumeFault::Evicted(_))));
+        volumes.wipe(&[]);
+        assert_eq!(volumes.fault(), None);
+    }
+}

@@ -333,7 +333,7 @@ impl World {
     }
 
     fn take_off(&mut self, id: ProcessId, op: Op, kind: CallKind, task: Option<TaskNumber>) {
-        let (now, step) = (self.now, self.steps);
+        let (now, step) = (self.now, self.steps + 1);
         if let Some(process) = self.processes.get_mut(&id) {
             let last_at = Millis(0);
             process.flights.push(Flight { op, kind, task, fence: None, sent: now, step, last_at });
