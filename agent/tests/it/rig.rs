@@ -5,13 +5,14 @@
 //! no folder of a run.
 
 mod daemon;
+mod line;
 mod remains;
 mod standin;
 mod told;
 mod web;
 
 use std::{
-    cell::RefCell,
+    cell::{Ref, RefCell},
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -24,12 +25,17 @@ use fake_scalr::resource::Resource;
 use rustix::process::Signal;
 use serde_json::Value;
 
-pub(crate) use self::daemon::Daemon;
+pub(crate) use self::{
+    daemon::Daemon,
+    line::{Line, Passes, Trick},
+};
 use self::{remains::Remains, web::Web};
 
 /// How long a story waits for anything: many times what it takes on a busy machine, and less than a test may
 /// take, so that the rig still tells what it saw.
 const WAIT: Duration = Duration::from_secs(40);
+/// The same where times have their full length.
+const SOAK_WAIT: Duration = Duration::from_secs(15 * 60);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The agent's program.
@@ -46,6 +52,8 @@ pub(crate) struct Rig {
     /// Where a server that comes again listens.
     web: RefCell<Option<Web>>,
     serve_args: Vec<String>,
+    /// What is between the agents and the server, if anything is.
+    line: RefCell<Option<Line>>,
     /// The program that `terraform` is.
     tool: RefCell<PathBuf>,
     controllers: RefCell<Vec<Daemon>>,
@@ -73,6 +81,7 @@ impl Rig {
             path,
             server: RefCell::default(),
             web: RefCell::default(),
+            line: RefCell::default(),
             serve_args: args.iter().map(|&arg| arg.to_owned()).collect(),
             tool: RefCell::new(terraform()),
             controllers: RefCell::default(),
@@ -133,10 +142,22 @@ impl Rig {
         server.ended()
     }
 
+    /// Lays a line between the server and all agents that are started from now on.
+    pub(crate) fn lay_line(&self) {
+        let server = self.web.borrow().as_ref().expect("a server").address();
+        *self.line.borrow_mut() = Some(Line::to(&server));
+    }
+
+    /// The line that was laid.
+    pub(crate) fn line(&self) -> Ref<'_, Line> {
+        Ref::map(self.line.borrow(), |line| line.as_ref().expect("it was laid"))
+    }
+
     /// Starts a controller with the driver `local`; all that are started work in one folder.
     pub(crate) fn start_controller(&self, args: &[&str]) {
         let mut command = self.agent("controller");
-        command.args(["--driver", "local", "--stop-timeout", "20s", "--drain-timeout", "10"]).args(args);
+        let stop = if is_soak() { "60s" } else { "20s" };
+        command.args(["--driver", "local", "--stop-timeout", stop, "--drain-timeout", "10"]).args(args);
         command.arg("--data-dir").arg(self.data()).arg("--cache-dir").arg(self.path.join("cache"));
         let controller = Daemon::start("controller", &mut command, &self.path);
         self.controllers.borrow_mut().push(controller);
@@ -146,6 +167,12 @@ impl Rig {
     pub(crate) fn end_controller(&self, signal: Signal) -> Option<i32> {
         let controller = self.controllers.borrow_mut().pop().expect("one runs");
         controller.signal(signal);
+        controller.ended()
+    }
+
+    /// Waits until the last controller has ended by itself: its exit code.
+    pub(crate) fn await_controller_end(&self) -> Option<i32> {
+        let controller = self.controllers.borrow_mut().pop().expect("one runs");
         controller.ended()
     }
 
@@ -163,7 +190,9 @@ impl Rig {
         let web = self.web.borrow();
         let web = web.as_ref().expect("a server");
         let mut command = self.command(AGENT);
-        command.arg(role).env("SCALR_URL", &web.url).env("SCALR_AGENT_TOKEN", &web.agent_token);
+        let line = self.line.borrow();
+        let url = line.as_ref().map_or_else(|| web.url.clone(), |line| format!("http://{}", line.address));
+        command.arg(role).env("SCALR_URL", url).env("SCALR_AGENT_TOKEN", &web.agent_token);
         command.env("SCALR_AGENT_TOOL_PATHS", format!("terraform={}", self.tool.borrow().display()));
         command
     }
@@ -281,6 +310,11 @@ impl Rig {
     /// Everything that the server knows.
     pub(crate) fn inspect(&self) -> Value {
         self.web.borrow().as_ref().expect("a server").inspect()
+    }
+
+    /// Revokes all tokens of the agent pool.
+    pub(crate) fn revoke_pool_tokens(&self) {
+        self.web.borrow().as_ref().expect("a server").revoke_pool_tokens();
     }
 
     /// Sets a fault of the server.
@@ -435,9 +469,22 @@ impl Drop for Rig {
     }
 }
 
+/// Whether times have their full length, as `just soak` wants it.
+#[expect(clippy::disallowed_methods, reason = "tests have no options to read their surroundings for them")]
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("SCALR_SOAK").is_some()
+}
+
+/// Lets something last: this long in seconds in a soak, two seconds elsewhere, which is many times as long as
+/// the timers of the story are.
+pub(crate) fn last(soak_s: u64) {
+    thread::sleep(Duration::from_secs(if is_soak() { soak_s } else { 2 }));
+}
+
 /// Looks until it is so, or for too long.
 fn comes_true(mut is_so: impl FnMut() -> bool) -> bool {
-    for _ in 0..WAIT.as_millis() / LOOK.as_millis() {
+    let wait = if is_soak() { SOAK_WAIT } else { WAIT };
+    for _ in 0..wait.as_millis() / LOOK.as_millis() {
         if is_so() {
             return true;
         }

@@ -5,6 +5,7 @@ mod examples;
 mod hooks;
 mod mistakes;
 mod once;
+mod outages;
 mod runs;
 mod server;
 mod stops;

@@ -5,7 +5,8 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use super::Rig;
 
 /// Its plan has one change. Its apply marks `began` and each signal, and goes on until `go` is marked; then
-/// it marks `ended` and exits with what stands in `exit`, or 0.
+/// it marks `ended` and exits with what stands in `exit`, or 0. Where `chatty` is marked it says numbered lines
+/// meanwhile, which are also in `lines`.
 const SCRIPT: &str = r#"#!/bin/sh
 marks=MARKS
 case "$1" in
@@ -22,7 +23,11 @@ apply)
   trap 'echo HUP >> $marks/signals' HUP
   echo began >> $marks/began
   echo "Applying."
-  while [ ! -e $marks/go ]; do sleep 0.05; done
+  n=0
+  while [ ! -e $marks/go ]; do
+    sleep 0.05
+    [ -e $marks/chatty ] && n=$((n + 1)) && echo "line $n" | tee -a $marks/lines
+  done
   echo "Applied."
   echo ended >> $marks/ended
   exit $(cat $marks/exit 2>/dev/null || echo 0) ;;
@@ -32,8 +37,18 @@ esac
 impl Rig {
     /// Lets the stand-in be the tool of all agents that are started from now on.
     pub(crate) fn stand_in(&self) {
+        self.tool_of_script(&SCRIPT.replace("MARKS", &self.path().join("marks").display().to_string()));
+    }
+
+    /// Lets the real tool be one that gives a state up at the first call that fails. What it does by itself for
+    /// minutes is too long for a story.
+    pub(crate) fn impatient(&self) {
+        let tool = self.tool.borrow().display().to_string();
+        self.tool_of_script(&format!("#!/bin/sh\nexport TF_HTTP_RETRY_MAX=0\nexec {tool} \"$@\"\n"));
+    }
+
+    fn tool_of_script(&self, script: &str) {
         let path = self.path().join("terraform");
-        let script = SCRIPT.replace("MARKS", &self.path().join("marks").display().to_string());
         fs::write(&path, script).expect("a script");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
         *self.tool.borrow_mut() = path;

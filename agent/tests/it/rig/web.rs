@@ -100,6 +100,14 @@ impl Web {
         self.call("DELETE", "/fake/faults", None);
     }
 
+    pub(super) fn revoke_pool_tokens(&self) {
+        for pool in self.list("agent-pools") {
+            for token in self.list(&format!("agent-pools/{}/access-tokens", pool.id)) {
+                self.call("DELETE", &format!("/api/iacp/v3/access-tokens/{}", token.id), None);
+            }
+        }
+    }
+
     pub(super) fn send(&self, method: &str, path: &str, body: &Value) {
         self.call(method, path, Some(body));
     }

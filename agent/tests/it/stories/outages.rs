@@ -1,0 +1,194 @@
+//! A server that is away, in trouble, or can't be reached: the work goes on, and nothing of it is lost.
+//!
+//! Timers are shortened, so that an outage of two seconds misses several of everything. A soak lets them last
+//! as long as outages do.
+
+use std::{fs, path::PathBuf};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::rig::{Passes, Rig, last};
+
+/// Timings under which two seconds are several leases and many renewals.
+const QUICK: [&str; 6] = ["--heartbeat-every", "300ms", "--renew-every", "300ms", "--lease-ttl", "1s"];
+
+/// A run in mid-apply that says a line twenty times a second, on a line of our own.
+fn chatty() -> (Rig, String) {
+    let rig = Rig::serving(&QUICK);
+    rig.lay_line();
+    rig.stand_in();
+    rig.mark("chatty");
+    rig.start_controller(&[]);
+    let run = rig.submit(&rig.configuration("stood-in", "# nothing"), &["--auto-apply"]);
+    rig.await_mark("began");
+    rig.until("the console came so far", || rig.console(&run).contains("line 1\n"));
+    (rig, run)
+}
+
+/// Lets the apply end, and checks that the console has every line once, and that nobody was disturbed.
+#[track_caller]
+fn ends_well(rig: &Rig, run: &str) {
+    rig.mark("go");
+    rig.await_status(run, "applied");
+    let console = rig.console(run);
+    let apply = &console[console.find("Applying.").expect("its begin")..];
+    let lines = fs::read_to_string(rig.mark_path("lines")).unwrap();
+    assert_eq!(apply, format!("Applying.\n{lines}Applied.\n"));
+    assert_eq!(rig.marks("began").len(), 1);
+    assert!(rig.marks("signals").is_empty(), "nobody was interrupted");
+}
+
+fn server_is_away(soak_s: u64) {
+    let (rig, run) = chatty();
+    assert_eq!(rig.end_server(Signal::KILL), None);
+    last(soak_s);
+    rig.start_server();
+    ends_well(&rig, &run);
+}
+
+#[test]
+fn a_server_that_is_killed_and_away_for_a_while_loses_and_doubles_no_byte() {
+    server_is_away(20);
+}
+
+#[test]
+fn a_server_that_is_killed_and_away_for_minutes_loses_and_doubles_no_byte() {
+    server_is_away(300);
+}
+
+#[test]
+fn a_run_that_ends_while_the_server_is_away_is_applied_when_it_is_back() {
+    let (rig, run) = chatty();
+    assert_eq!(rig.end_server(Signal::KILL), None);
+    rig.mark("go");
+    rig.await_mark("ended");
+    last(20);
+    rig.start_server();
+    ends_well(&rig, &run);
+}
+
+#[test]
+fn a_server_that_is_killed_again_and_again_loses_and_doubles_no_byte() {
+    let (rig, run) = chatty();
+    for _ in 0..4 {
+        assert_eq!(rig.end_server(Signal::KILL), None);
+        rig.start_server();
+        let came = rig.console(&run).len();
+        rig.until("more of the console came", || rig.console(&run).len() > came);
+    }
+    ends_well(&rig, &run);
+}
+
+#[test]
+fn a_server_that_answers_500_for_a_minute_disturbs_nobody() {
+    let (rig, run) = chatty();
+    rig.fault(&json!({"route": "*", "kind": "refuse", "times": null, "code": "internal"}));
+    last(60);
+    rig.clear_faults();
+    ends_well(&rig, &run);
+}
+
+#[test]
+fn a_server_that_asks_to_come_back_later_disturbs_nobody() {
+    let (rig, run) = chatty();
+    let later = json!({"route": "*", "kind": "refuse", "times": null, "code": "rate-limited",
+                       "retry-after-s": 1});
+    rig.fault(&later);
+    last(60);
+    rig.clear_faults();
+    ends_well(&rig, &run);
+}
+
+fn line_is(passes: Passes) {
+    let (rig, run) = chatty();
+    rig.line().passes(passes);
+    last(60);
+    rig.line().passes(Passes::Both);
+    ends_well(&rig, &run);
+}
+
+#[test]
+fn a_line_that_is_cut_loses_and_doubles_no_byte() {
+    line_is(Passes::Nothing);
+}
+
+#[test]
+fn calls_that_arrive_late_lose_and_double_no_byte() {
+    line_is(Passes::NoCalls);
+}
+
+#[test]
+fn answers_that_arrive_late_lose_and_double_no_byte() {
+    line_is(Passes::NoAnswers);
+}
+
+/// Every `errored.tfstate` in the folders of runs.
+fn errored_states(rig: &Rig) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![rig.data().join("runs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            } else if entry.file_name() == "errored.tfstate" {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_a_run_out_of_reach_for_too_long_has_done_is_delivered_late() {
+    let rig = Rig::serving(&[&QUICK[..], &["--lost-after", "8s"]].concat());
+    rig.lay_line();
+    rig.impatient();
+    rig.start_controller(&[]);
+    let run = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_mark("began");
+    rig.line().passes(Passes::Nothing);
+    // The worker stops the tool while the task is still its own, and the tool leaves what it could not push.
+    rig.until("the tool has saved its state", || !errored_states(&rig).is_empty());
+    rig.await_status(&run, "errored");
+    let error = rig.error(&run);
+    assert!(error.starts_with("the apply was lost: worker "), "{error}");
+    assert!(!error.contains("said later"), "{error}");
+    rig.line().passes(Passes::Both);
+    rig.until("the outcome came late", || rig.error(&run).contains("; its worker said later: errored"));
+    rig.await_job_end("apply");
+    let console = rig.console(&run);
+    assert!(console.contains("Contact with Scalr was lost for too long. Stopping gracefully..."), "{console}");
+    assert_eq!(console.matches("Interrupt received.").count(), 1, "{console}");
+    assert!(!console.contains("the console ends here"), "{console}");
+    assert!(rig.resources("slow").contains(&"first".to_owned()), "{:?}", rig.state("slow"));
+    assert_eq!(rig.marks("began").len(), 1, "nothing started it again");
+}
+
+#[test]
+fn a_lock_whose_answer_was_lost_is_taken_once() {
+    let rig = Rig::new();
+    rig.fault(&json!({"route": "state-lock", "kind": "lost-after", "times": 1}));
+    let run = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
+    rig.await_status(&run, "applied");
+    rig.fault(&json!({"route": "state-unlock", "kind": "lost-after", "times": 1}));
+    let next = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
+    rig.await_status(&next, "planned_and_finished");
+    let again = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
+    rig.await_status(&again, "planned_and_finished");
+}
+
+#[test]
+fn with_its_pool_token_revoked_a_run_ends_applied_and_no_new_one_is_taken() {
+    let rig = Rig::serving(&QUICK);
+    rig.start_controller(&[]);
+    let run = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_mark("began");
+    rig.revoke_pool_tokens();
+    let next = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
+    rig.mark("go");
+    rig.await_status(&run, "applied");
+    assert_ne!(rig.await_controller_end(), Some(0));
+    assert_eq!(rig.waits(&next), "queued: no agent of the pool is online");
+    assert_eq!(rig.marks("began").len(), 1);
+}
