@@ -61,9 +61,16 @@ impl Controller {
         if planted(Mutant::RefusedCreateRepeatedAtOnce) {
             return;
         }
-        let attempts = self.planning.gate.as_ref().map_or(0, |gate| gate.attempts).saturating_add(1);
+        let attempts = match &self.planning.gate {
+            None => 1,
+            Some(gate) if gate.is_ajar => gate.attempts.saturating_add(1),
+            // Of several that were under way, each says what the first has said.
+            Some(gate) => gate.attempts,
+        };
         self.planning.gate = Some(Gate { reason, attempts, is_ajar: false });
         let at = self.retry_at(turn.now, op, attempts, at_least_ms);
+        // Who asked for more patience before still does.
+        let at = self.timers.at(&Timer::Gate).map_or(at, |asked| asked.max(at));
         self.timers.set(Timer::Gate, at);
     }
 
@@ -93,7 +100,7 @@ impl Controller {
         let free = by_cap.min(by_window);
         match &self.planning.gate {
             // What must change first is told: where there is no room anyway, nobody can try the gate.
-            Some(gate) if free > 0 => {
+            Some(gate) if free > 0 || planted(Mutant::OldQuotaToldAsReason) => {
                 let free = if gate.is_ajar && !self.is_creating() { free.min(1) } else { 0 };
                 Capacity { free, limit: gate.reason.clone() }
             }

@@ -82,10 +82,10 @@ fn a_quota_holds_everybody_and_one_tries_again() {
     "#]]);
     story.advance(2_500);
     story.check(&expect![[r#"
+        1.885s …
+            create agent-run-1-plan for t1@1
         2.010s …
             events [t3@1 Held: the namespace's quota leaves no room: count/jobs.batch]
-        2.897s …
-            create agent-run-1-plan for t1@1
     "#]]);
     story.answer("create", Answer::Created(Ok(job("t1@1", 11))));
     story.advance(2_500);
@@ -93,6 +93,26 @@ fn a_quota_holds_everybody_and_one_tries_again() {
         3.510s Job made
         3.520s …
             create agent-run-2-plan for t2@1
+    "#]]);
+}
+
+#[test]
+fn the_longest_wait_that_the_cluster_has_asked_for_holds() {
+    let mut story = Story::ready();
+    story.is_quiet = true;
+    story.acquire(&["t1@1", "t2@1", "t3@1"]);
+    story.advance(10);
+    let patience = ClusterError::RateLimited { retry_after_ms: 9_000 };
+    story.answer("create agent-run-2", Answer::Created(Err(patience)));
+    let quota = ClusterError::QuotaExceeded { detail: "count/jobs.batch".to_owned() };
+    story.answer("create agent-run-1", Answer::Created(Err(quota)));
+    story.skip();
+    story.advance(8_900);
+    story.check(&expect![[""]]);
+    story.advance(3_000);
+    story.check(&expect![[r#"
+        10.885s …
+            create agent-run-1-plan for t1@1
     "#]]);
 }
 
