@@ -149,6 +149,9 @@ mutants! {
         /// Of a task that was declared lost nothing more is delivered. Caught by I3 `NO_TASK_LOST`: no late
         /// outcome, no end of the log.
         LateDeliverySkipped = "late-delivery-skipped",
+        /// What the tool had written before is taken for the line that was just printed: a bug that was. Caught
+        /// by R2 `LOG_GAPLESS_PREFIX`: that line is missing from the log.
+        OldOutputTakenForOwnLine = "old-output-taken-for-own-line",
     }
     Controller {
         /// The name of a Job has a random end, another one for each attempt. Caught by I5 `CAP_RESPECTED`:
@@ -241,8 +244,17 @@ mutants! {
         /// When another has room, tasks are given back that were launched here. Caught by R5
         /// `REBALANCE_LAUNCHES`.
         LaunchedTaskRebalanced = "launched-task-rebalanced",
-        /// A session that has ended is not begun again. Caught by L2 `ESR`.
+        /// A session that has ended is not begun again. Caught by L6 `RECOVERS`.
         SessionNotRenewed = "session-not-renewed",
+        /// Room that comes with a Job that goes is not planned: a bug that was. Caught by I17 `EXPLAINED`: who
+        /// waits there waits for nothing.
+        RoomOfGoneJobUnplanned = "room-of-gone-job-unplanned",
+        /// The repeat of an unanswered create comes back before the cluster said it may: a bug that was. Caught by
+        /// R11 `SLOWS_DOWN`.
+        RepeatDropsRetryAfter = "repeat-drops-retry-after",
+        /// An older quota is told as the reason where there is no room anyway: a bug that was. Caught by I17
+        /// `EXPLAINED`: the reason is not true any more.
+        OldQuotaToldAsReason = "old-quota-told-as-reason",
     }
 }
 

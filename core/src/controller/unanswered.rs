@@ -48,6 +48,7 @@ impl Controller {
         if let Some(creation) = self.entry(key).and_then(|entry| entry.creation.as_mut()) {
             creation.attempts = creation.attempts.saturating_add(1);
             let attempts = creation.attempts;
+            let at_least_ms = if planted(Mutant::RepeatDropsRetryAfter) { 0 } else { at_least_ms };
             let at = self.retry_at(turn.now, op, attempts, at_least_ms);
             self.timers.set(Timer::Create(key.clone()), at);
         }
@@ -76,7 +77,8 @@ impl Controller {
         let Some(holding) = entry.holding.as_ref().filter(|_| is_repeated) else {
             return self.outlive(turn, key);
         };
-        let is_shut = self.planning.gate.as_ref().is_some_and(|gate| !gate.is_ajar || self.is_creating());
+        let is_shut = self.planning.gate.as_ref().is_some_and(|gate| !gate.is_ajar || self.is_creating())
+            && !planted(Mutant::RepeatDropsRetryAfter);
         if self.planning.is_paused || is_shut || holding.lease_until <= turn.now || !self.session.is_ready {
             // As for every other task: launched when the reason has gone.
             self.timers.set(Timer::Create(key.clone()), turn.now + CREATE_LOOK_MS);

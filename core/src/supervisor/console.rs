@@ -64,7 +64,8 @@ impl Console {
 
     pub(super) fn grew(&mut self, bytes: u64, lines: u32) {
         self.spooled = self.spooled.max(bytes);
-        self.printed.seen = self.printed.seen.max(lines);
+        let is_taken_for_ours = planted(Mutant::OldOutputTakenForOwnLine);
+        self.printed.seen = if is_taken_for_ours { self.printed.lines } else { self.printed.seen.max(lines) };
     }
 
     /// How many bytes the server shall have.

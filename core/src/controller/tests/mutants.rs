@@ -242,6 +242,27 @@ fn sessions(score: &mut Score) {
     score.play(Mutant::SessionNotRenewed, &story);
 }
 
+/// Wrong once, and found by simulation.
+fn bugs_that_were(score: &mut Score) {
+    let mut story = planned(1, &["t1@1", "t2@1"]);
+    story.answer("create", Answer::Created(Ok(job("t1@1", 11))));
+    story.job(job("t1@1", 11));
+    story.pod(waiting("t1@1", 12));
+    story.advance(1_000);
+    story.job_gone(job("t1@1", 13));
+    score.play(Mutant::RoomOfGoneJobUnplanned, &later(story, 10));
+    let story = later(created(planned(10, &["t1@1"]), cut()), 90);
+    let story = created(story, ClusterError::RateLimited { retry_after_ms: 3_048 });
+    score.play(Mutant::RepeatDropsRetryAfter, &later(story, 10_000));
+    let mut story = created(planned(1, &["t1@1"]), quota());
+    story.job(job("t9@1", 11));
+    score.play(Mutant::OldQuotaToldAsReason, &later(story, 70_000));
+}
+
+fn quota() -> ClusterError {
+    ClusterError::QuotaExceeded { detail: "count/jobs.batch".to_owned() }
+}
+
 #[test]
 fn each_wants_something_else_than_a_sound_brain() {
     let mut score = Score::default();
@@ -252,6 +273,7 @@ fn each_wants_something_else_than_a_sound_brain() {
     deletions(&mut score);
     workers(&mut score);
     sessions(&mut score);
+    bugs_that_were(&mut score);
     check_table(Brain::Controller, score.played.iter().copied());
     expect_file!["mutants.txt"].assert_eq(&score.text);
 }

@@ -177,6 +177,11 @@ fn consoles(score: &mut Score) {
     let mut story = renewing();
     story.answer(refused(TaskError::Lost)).end(failed(TaskErrorCode::PlanFailed, 130)).pass_s(1);
     score.play(Mutant::LateDeliverySkipped, &story);
+    let mut story = plan_until(Stage::Plan);
+    story.spooled(10).appended(Ok(10)).pass(100).signal(Signal::Cancel);
+    story.spooled_without_our_line(500).appended(Ok(500));
+    story.end(failed(TaskErrorCode::PlanFailed, 1)).pass(10).spooled(540);
+    score.play(Mutant::OldOutputTakenForOwnLine, &story);
 }
 
 #[test]
