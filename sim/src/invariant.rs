@@ -2,7 +2,7 @@
 //! was, and named as in the project's catalogue.
 //!
 //! A check costs as much as what has changed, never as much as what there is. In reading order: `task` is
-//! what may happen to one task and `last_word` how it ends, `code` what runs of the user's and `contact` what its worker owes to Scalr's patience; `hands` what
+//! what may happen to one task and `last_word` how it ends, `code` what runs of the user's and `contact` and `duty` what its worker owes meanwhile; `hands` what
 //! a controller may do, `room` how much of it, `turns` in which order, `wait` what it says meanwhile, `fleet` what all of them owe; `ground` what holds in
 //! the cluster; `rest` what must be left when all is over. `catalogue` has the names.
 //! It must never look into a brain for what is true: beliefs are only asked for what they explain.
@@ -10,6 +10,7 @@
 mod catalogue;
 mod code;
 mod contact;
+mod duty;
 mod excuse;
 mod fleet;
 mod ground;

@@ -24,7 +24,7 @@ use crate::{
 const SHAPE: Purpose = Purpose::named("mutants");
 
 /// So many scenarios are drawn for each that may be run, at most.
-const DRAWN_PER_RUN_MAX: u64 = 40;
+const DRAWN_PER_RUN_MAX: u64 = 200;
 
 /// A scenario in which a mutant breaks a promise and the sound brains do not.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,12 +44,18 @@ pub fn is_worth_a_run(mutant: Mutant, scenario: &Scenario) -> bool {
     use FaultId as F;
     let has = |kinds: &[FaultId]| scenario.faults.iter().any(|fault| kinds.contains(&fault.id));
     match mutant {
-        // The answer to what shuts a door gets lost, or that call comes late.
-        Mutant::DoorRetriedUnderNewestFence => scenario.faults.iter().any(|fault| {
-            matches!(&fault.what, What::Snag(snag)
-                if matches!(snag.call, Some(CallKind::LaunchFailed | CallKind::Release))
-                    && matches!(snag.fate, Fate::Lose { .. } | Fate::Delay { .. }))
-        }),
+        // A launch fails, and the answer to the word of it gets lost.
+        Mutant::DoorRetriedUnderNewestFence => {
+            has(&[F::P5, F::P6, F::P10, F::K8, F::N6])
+                && scenario.faults.iter().any(|fault| {
+                    matches!(&fault.what, What::Snag(snag)
+                    if snag.call == Some(CallKind::LaunchFailed) && matches!(snag.fate, Fate::Lose { .. }))
+                })
+        }
+        // An unanswered create, and a cluster that asks for patience.
+        Mutant::RepeatDropsRetryAfter => has(&[F::K1, F::K2, F::K9]) && has(&[F::K5]),
+        Mutant::OldQuotaToldAsReason => has(&[F::K7]) && scenario.world.controllers.len() > 1,
+        Mutant::OldOutputTakenForOwnLine => has(&[F::A10]),
         // Contact is lost for long.
         Mutant::GoesOnAfterLostAfter | Mutant::LostAfterFromAnswer | Mutant::LateDeliverySkipped => {
             has(&[F::S7, F::A9, F::N2, F::N3, F::N9, F::S5, F::S8])

@@ -84,6 +84,7 @@ impl Checks {
         let of = truth.code.iter().rev().find(|code| code.pod == pod && code.stage == stage);
         if let Some(code) = of.filter(|code| code.stage != Stage::PushState) {
             self.stops_in_time(world, number, code.process)?;
+            self.ends_in_time(world, number, code)?;
         }
         if truth.end.is_some_and(|end| end.status == fake_scalr::state::status::TaskStatus::Lost) {
             self.mark("user code outlived the loss");

@@ -61,13 +61,13 @@ impl Checks {
     ) -> Checked {
         self.stops_in_time(world, number, process)?;
         self.is_given_its_time(world, number, process, signal)?;
-        let now = self.now;
-        let watched = self.tasks.entry(number).or_default();
-        watched.signaled.entry(process).or_insert(now);
-        let is_drained = watched.drained.contains(&process);
+        let is_drained = self.tasks.get(&number).is_some_and(|watched| watched.drained.contains(&process));
         self.require(is_drained, Invariant::DrainBeforeSignal, number, || {
             format!("{process:?} sends {signal:?}, and nobody takes what the tool still says")
-        })
+        })?;
+        self.has_a_reason(world, number, process)?;
+        self.tasks.entry(number).or_default().signaled.entry(process).or_insert(self.now);
+        Ok(())
     }
 
     /// Something of a worker's happens to user code now: had it heard nothing for so long that it had to stop

@@ -103,6 +103,9 @@ impl Checks {
         let Some((process, brain)) = world.controller_at(seat) else {
             return self.left(world, seat);
         };
+        self.silence_ends(world, process)?;
+        self.gives_launches_up(world, process)?;
+        self.look_for_nodes(world);
         if self.fleet.seats.get(&seat).is_none_or(|seen| seen.process != process) {
             self.began(world, process);
         }

@@ -81,9 +81,7 @@ impl Hands {
     pub(super) fn has_shut(&self, grant: Grant) -> bool {
         self.doors.contains(&grant)
     }
-}
 
-impl Hands {
     /// The Jobs that it has heard to be made: of which grants, and when.
     pub(super) fn made(&self) -> impl Iterator<Item = (TaskNumber, Fence, Millis)> {
         let is_made = |answer: &CreateAnswer| *answer == CreateAnswer::Made;

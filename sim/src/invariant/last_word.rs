@@ -13,7 +13,7 @@ use crate::world::{
 };
 
 /// Killed by SIGKILL.
-const KILLED: i32 = 137;
+pub(super) const KILLED: i32 = 137;
 
 impl Checks {
     pub(super) fn finish_sent(

@@ -37,7 +37,11 @@ pub(super) struct Watched {
     /// A command of it was interrupted, of whom, and when.
     pub(super) interrupted: Option<(PodKey, Millis)>,
     /// Where its workers began.
-    began: BTreeMap<ProcessId, PodKey>,
+    pub(super) began: BTreeMap<ProcessId, PodKey>,
+    /// Since when a node has been coming for it.
+    pub(super) node_comes: Option<Millis>,
+    /// The worker whose runner has died under its command, and when.
+    pub(super) runner_died: Option<(ProcessId, Millis)>,
     /// Where it was confirmed.
     pub(super) pod: Option<PodKey>,
     /// A pod of it was told to stop.
@@ -141,7 +145,8 @@ impl Checks {
             FactKind::WorkerEnded { process, exit_code, .. } => {
                 self.worker_ended(number, truth, *process, *exit_code)
             }
-            FactKind::Claimed { .. } => {
+            FactKind::Claimed { process, .. } => {
+                self.runner_first(world, number, *process)?;
                 self.tasks.entry(number).or_default().was_claimed = true;
                 self.is_not_over(number, truth, "claimed")
             }
@@ -282,6 +287,7 @@ impl Checks {
     /// Looks at what a worker has cost.
     pub(super) fn worker(&mut self, world: &World, number: TaskNumber) -> Checked {
         let Some(truth) = world.truth().task(number) else { return Ok(()) };
+        self.duties(world, number)?;
         self.calls(number, truth)
     }
 

@@ -1,0 +1,247 @@
+//! What a worker owes while it works, and a controller to what it watches: a runner before the claim, one
+//! call at a time, contact, a stop for a reason and in its time, and no trust in silence.
+
+use std::collections::BTreeSet;
+
+use fake_scalr::state::status::TaskStatus;
+use scalr_core::{
+    clock::Millis,
+    cluster::{Pod, TroubleKind},
+    supervisor::effect::Stage,
+};
+use scalr_protocol::id::Fence;
+
+use super::{Checked, Checks, Invariant, hands::status_of};
+use crate::{
+    fault::FaultId,
+    world::{
+        World,
+        process::ProcessId,
+        setup::TaskNumber,
+        snag::{CallKind, Strike},
+        truth::{FiredWhat, TaskTruth, UserCode},
+    },
+};
+
+/// A brain that is awake does what is due at once; the slowest way to Scalr without trouble adds to that.
+const SOON_MS: u64 = 2_000;
+
+/// A poll pauses for a second, and a killed tool dies within another.
+const FORCED_MS: u64 = 5_000;
+
+/// Who lost his runner waits five seconds for its last word, and then says his own.
+const WORDLESS_MS: u64 = 60_000;
+
+/// A watch that says nothing for five minutes is replaced; a controller looks at least every twenty seconds.
+const SILENCE_MS: u64 = 330_000;
+
+impl Checks {
+    /// A worker has taken a step.
+    pub(super) fn duties(&self, world: &World, number: TaskNumber) -> Checked {
+        let Some(watched) = self.tasks.get(&number) else { return Ok(()) };
+        for process in watched.began.keys() {
+            let is_one = |kind| world.calls_of(*process).filter(|(of, _)| *of == kind).count() <= 1;
+            let holds = is_one(CallKind::Append) && is_one(CallKind::Finish) && is_one(CallKind::Renew);
+            self.require(holds, Invariant::BoundedApi, number, || {
+                format!("{process:?} makes a call of a kind before the last was answered")
+            })?;
+        }
+        let Some((process, died)) = watched.runner_died else { return Ok(()) };
+        let is_mute = world.clock_of(process).is_some()
+            && watched.said.iter().all(|(who, ..)| *who != process)
+            && !self.excuses.is_scalr_troubled()
+            && !self.excuses.loses_time(number);
+        self.require(!is_mute || self.now <= died + WORDLESS_MS, Invariant::LastWord, number, || {
+            format!("the runner of {process:?} died at {died}, and it has not said yet how it ended")
+        })
+    }
+
+    /// A task is claimed.
+    pub(super) fn runner_first(&self, world: &World, number: TaskNumber, process: ProcessId) -> Checked {
+        let pod = self.tasks.get(&number).and_then(|watched| watched.began.get(&process));
+        let has_answered = pod.is_none_or(|pod| world.has_runner_answered(*pod));
+        self.require(has_answered, Invariant::RunnerFirst, number, || {
+            format!("{process:?} claims it, and its runner has not answered yet")
+        })
+    }
+
+    /// A worker signals what runs, for the first time.
+    pub(super) fn has_a_reason(&self, world: &World, number: TaskNumber, process: ProcessId) -> Checked {
+        let (Some(watched), Some(truth)) = (self.tasks.get(&number), world.truth().task(number)) else {
+            return Ok(());
+        };
+        let is_canceled = [false, true].iter().any(|by_force| self.excuses.is_canceled(number, *by_force));
+        let is_told = is_canceled || watched.stopped || truth.end.is_some();
+        if is_told || watched.signaled.contains_key(&process) || self.excuses.loses_time(number) {
+            return Ok(());
+        }
+        let lost_ms = world.scalr().settings().timings.lost_after_ms;
+        let stop_ms = world.setup().workers.options.stop_timeout_ms.min(lost_ms / 2);
+        let acked = watched.acked.get(&process).copied().unwrap_or_default();
+        let is_alone = self.now + SOON_MS >= acked + (lost_ms - stop_ms);
+        let is_late = timeout(world, number, truth).is_some_and(|(due, _)| self.now + SOON_MS >= due);
+        self.require(is_alone || is_late, Invariant::StopsForAReason, number, || {
+            format!(
+                "{process:?} stops its work, was last heard by what it sent at {acked}, and nobody said so"
+            )
+        })
+    }
+
+    /// A command of a worker that lives has ended.
+    pub(super) fn ends_in_time(&mut self, world: &World, number: TaskNumber, code: &UserCode) -> Checked {
+        let process = code.process;
+        let is_sure = world.clock_of(process).is_some()
+            && code.stage != Stage::PushState
+            && !self.excuses.is_scalr_troubled()
+            && !self.excuses.loses_time(number);
+        let Some(truth) = world.truth().task(number).filter(|truth| is_sure && truth.end.is_none()) else {
+            return Ok(());
+        };
+        let now = self.now;
+        let watched = self.tasks.entry(number).or_default();
+        let told = watched.signaled.get(&process).copied();
+        if code.exit_code == Some(super::last_word::KILLED) && told.is_none() {
+            watched.runner_died.get_or_insert((process, now));
+        }
+        if let Some((_, due)) = timeout(world, number, truth) {
+            let holds = now <= due + SOON_MS || told.is_some_and(|told| told <= due + SOON_MS);
+            self.require(holds, Invariant::StopsForAReason, number, || {
+                format!("{} runs, and its time was over at {due}", code.stage.name())
+            })?;
+        }
+        if let Some(forced) = forced(world, number).filter(|forced| *forced >= code.from) {
+            self.require(now <= forced + FORCED_MS, Invariant::CancelHonoured, number, || {
+                format!("{} ends only now, and was canceled by force at {forced}", code.stage.name())
+            })?;
+        }
+        let acked = self.tasks.get(&number).and_then(|watched| watched.acked.get(&process)).copied();
+        let lease_ms = world.scalr().settings().timings.lease_ttl_ms;
+        let is_heard = acked.is_none_or(|acked| now <= acked + lease_ms);
+        self.require(is_heard, Invariant::LaunchLease, number, || {
+            format!("{process:?} works, and was last heard by what it sent at {acked:?}")
+        })
+    }
+
+    /// A controller has taken a step: no watch of it has said nothing for too long.
+    pub(super) fn silence_ends(&self, world: &World, process: ProcessId) -> Checked {
+        let is_sure = !self.excuses.any(&[FaultId::A10, FaultId::A11, FaultId::A12]);
+        let Some(since) = world.hears_nothing_since(process).filter(|_| is_sure) else { return Ok(()) };
+        if self.now <= since + SILENCE_MS {
+            return Ok(());
+        }
+        let what = format!("{process:?} listens to a watch that has said nothing since {since}");
+        Err(self.broken(Invariant::SilenceEnds, None, what))
+    }
+}
+
+/// For how long a launch may go on after its time is over: a timer, and a call.
+const LAUNCH_MS: u64 = 30_000;
+
+/// What is said of a pod is known by then.
+const KNOWN_MS: u64 = 10_000;
+
+/// The kinds that take machines away, or change when others come.
+const OF_NODES: [FaultId; 14] = [
+    FaultId::N1,
+    FaultId::N2,
+    FaultId::N3,
+    FaultId::N4,
+    FaultId::N5,
+    FaultId::N6,
+    FaultId::N7,
+    FaultId::N8,
+    FaultId::N9,
+    FaultId::C1,
+    FaultId::C2,
+    FaultId::C3,
+    FaultId::C4,
+    FaultId::C5,
+];
+
+impl Checks {
+    /// A controller has taken a step: it has given up what takes too long to start, where no node can be
+    /// waited for.
+    pub(super) fn gives_launches_up(&self, world: &World, process: ProcessId) -> Checked {
+        let grows = world.setup().cluster.pools.iter().any(|pool| pool.count < pool.max);
+        let is_sure = !grows
+            && !self.excuses.is_scalr_troubled()
+            && !self.excuses.any(&OF_NODES)
+            && !self.excuses.any(&[FaultId::A10, FaultId::A11, FaultId::A12])
+            && status_of(world, process).is_some_and(|status| status.is_ready && !status.is_draining);
+        let (Some(timeout_ms), Some(hands)) = (startup_ms(world, process), self.hands.get(&process)) else {
+            return Ok(());
+        };
+        for (number, fence, made) in hands.made().filter(|_| is_sure) {
+            let id = world.truth().task(number).and_then(|truth| truth.id.as_ref());
+            let Some(glance) = id.and_then(|id| world.scalr().glance(id)) else { continue };
+            let waits = glance.status == TaskStatus::Leased && glance.fence == fence;
+            let due = made + timeout_ms + LAUNCH_MS;
+            let waits = waits && !hands.has_shut((number, fence));
+            self.require(!waits || self.now <= due, Invariant::StopsForAReason, number, || {
+                format!("{process:?} has made its Job at {made}, and waits for its worker still")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A launch is said to have failed: not for the time that its node takes to come.
+    pub(super) fn waits_for_its_node(
+        &self,
+        world: &World,
+        number: TaskNumber,
+        (process, fence): (ProcessId, Fence),
+    ) -> Checked {
+        let made = self.hands.get(&process).and_then(|hands| {
+            hands.made().find(|(of, under, _)| (*of, *under) == (number, fence)).map(|(_, _, made)| made)
+        });
+        let (Some(made), Some(timeout_ms)) = (made, startup_ms(world, process)) else { return Ok(()) };
+        let is_early = self.now <= made + timeout_ms + SOON_MS && self.is_calm();
+        let coming = self.tasks.get(&number).and_then(|watched| watched.node_comes);
+        let is_known = coming.is_some_and(|since| self.now >= since + KNOWN_MS);
+        self.require(!(is_early && is_known), Invariant::StopsForAReason, number, || {
+            format!("{process:?} gives its launch up, and a node for it is coming since {coming:?}")
+        })
+    }
+
+    /// A controller has taken a step: for whom nodes are coming by now.
+    pub(super) fn look_for_nodes(&mut self, world: &World) {
+        if !self.is_calm() || world.setup().cluster.pools.iter().all(|pool| pool.count >= pool.max) {
+            return;
+        }
+        let comes = |pod: &Pod| pod.trouble.as_ref().is_some_and(|it| it.kind == TroubleKind::ScalingUp);
+        let pods = world.cluster().pods().filter(|(_, pod)| comes(pod));
+        let waiting: BTreeSet<TaskNumber> =
+            pods.filter_map(|(_, pod)| world.truth().number_of(&pod.task)).collect();
+        for (number, watched) in &mut self.tasks {
+            watched.node_comes = waiting.contains(number).then(|| watched.node_comes.unwrap_or(self.now));
+        }
+    }
+}
+
+fn startup_ms(world: &World, process: ProcessId) -> Option<u64> {
+    let (seat, ..) = world.controllers().find(|(_, id, _)| *id == process)?;
+    world.setup().controllers.get(seat as usize).map(|setup| setup.startup_timeout_ms)
+}
+
+/// When the time of a task's work is over: not before the first, not after the second. Which run of a
+/// workspace has made it, and said so, is not known here.
+fn timeout(world: &World, number: TaskNumber, truth: &TaskTruth) -> Option<(Millis, Millis)> {
+    let runs = &world.setup().runs;
+    let own = runs.get(number.run as usize)?;
+    let confirmed = truth.confirms.last()?.at;
+    let usual_ms = world.scalr().settings().operation_timeout_ms;
+    let said = runs.iter().filter(|run| run.workspace == own.workspace);
+    let due = said.map(|run| confirmed + run.operation_timeout_ms.unwrap_or(usual_ms));
+    Some((due.clone().min()?, due.max()?))
+}
+
+/// When its run was canceled by force.
+fn forced(world: &World, number: TaskNumber) -> Option<Millis> {
+    let is_it = |what: &FiredWhat| match what {
+        FiredWhat::Strike(place) => world.setup().strikes.get(*place).is_some_and(
+            |planned| matches!(planned.what, Strike::Cancel { run, force: true } if run == number.run),
+        ),
+        FiredWhat::Snag { .. } => false,
+    };
+    world.truth().fired().iter().find(|fired| is_it(&fired.what)).map(|fired| fired.at)
+}
