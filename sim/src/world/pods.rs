@@ -57,6 +57,11 @@ enum Part {
 }
 
 impl PodRun {
+    /// Whether its runner has come up.
+    pub(super) fn has_answered(&self) -> bool {
+        self.is_ready
+    }
+
     fn new(number: TaskNumber, job: &JobSpec, pod: PodKey) -> Self {
         Self {
             number,
