@@ -119,23 +119,36 @@ fn busy(runs: u32, hourly: u32) -> Scenario {
 pub(crate) fn queue(servers: u32, arrivals: u32, replications: u32, seed: u64, out: &mut Out) -> bool {
     let replications = replications.max(1);
     let mut waits = Waits::default();
+    let mut means = Vec::new();
     for replication in 0..replications {
         let seed = seed.wrapping_add(u64::from(replication));
-        waits.add(erlang::run(Queue { servers, arrivals: arrivals / replications, seed }));
+        let replication = erlang::run(Queue { servers, arrivals: arrivals / replications, seed });
+        means.push(replication.mean_ms());
+        waits.add(replication);
     }
     let expected_ms = erlang::expected_ms(servers);
     let percent = |mean_ms: f64, of_ms: f64| (mean_ms / of_ms - 1.0) * 100.0;
     say!(
         out,
         "{servers} servers, {} counted, {} events, {:.1} s waited, {:.1} s expected, {:+.2} % off it, \
-         {:+.3} % off the recursion over the same draws, {:+.4} % in slots",
+         give or take {:.2} %, {:+.3} % off the recursion over the same draws, {:+.4} % in slots",
         waits.count,
         waits.events,
         waits.mean_ms() / 1_000.0,
         expected_ms / 1_000.0,
         percent(waits.mean_ms(), expected_ms),
+        standard_error(&means) / expected_ms * 100.0,
         percent(waits.mean_ms(), waits.ideal_mean_ms()),
         waits.overhead() * 100.0
     );
     true
+}
+
+/// Of a mean of means: what luck alone may make of it. None for a single one.
+#[expect(clippy::cast_precision_loss, reason = "a few replications")]
+fn standard_error(means: &[f64]) -> f64 {
+    let count = means.len() as f64;
+    let mean = means.iter().sum::<f64>() / count;
+    let squares: f64 = means.iter().map(|each| (each - mean).powi(2)).sum();
+    (squares / (count * (count - 1.0).max(1.0))).sqrt()
 }

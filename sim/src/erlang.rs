@@ -2,7 +2,7 @@
 //! A world of that kind is made here, run with the real Controller and real workers, and compared with
 //! Erlang's formula; so it checks the simulator, not the agent.
 //!
-//! Services take many minutes and everything else milliseconds, so that what a launch costs does not count.
+//! Services take minutes and everything else milliseconds, so that what a launch costs does not count.
 //! It must never correct what was measured by what was expected.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -25,10 +25,10 @@ use crate::{
 
 const ARRIVES: Purpose = Purpose::named("arrives");
 
-/// The mean of a service, in milliseconds: ten thousand times what a launch costs, and more where many
+/// The mean of a service, in milliseconds: thousands of times what a launch costs, and more where many
 /// servers leave little to wait for.
 const fn service_ms(servers: u32) -> u64 {
-    300_000 + 60_000 * servers as u64
+    60_000 + 60_000 * servers as u64
 }
 
 /// How busy the servers are, in thousandths.

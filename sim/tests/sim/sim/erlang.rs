@@ -46,6 +46,6 @@ fn fifty_servers_wait_as_erlang_says() {
 #[test]
 fn the_formula_gives_the_known_values() {
     // One server: rho / (1 − rho) services. Five: 0.5541 services, from tables of Erlang C at 80 %.
-    assert!((erlang::expected_ms(1) / 360_000.0 - 4.0).abs() < 1e-9);
-    assert!((erlang::expected_ms(5) / 600_000.0 - 0.5541).abs() < 1e-4);
+    assert!((erlang::expected_ms(1) / 120_000.0 - 4.0).abs() < 1e-9);
+    assert!((erlang::expected_ms(5) / 360_000.0 - 0.5541).abs() < 1e-4);
 }
