@@ -147,7 +147,7 @@ def main():
         page.write(f"Speeds are medians of {TIMES}.{part}\n\n")
         page.write("| what | measured | aim |\n| --- | --- | --- |\n")
         for row in rows:
-            page.write("| " + " | ".join(row).replace(",", " ") + " |\n")
+            page.write("| " + re.sub(r"(?<=\d),(?=\d{3})", " ", " | ".join(row)) + " |\n")
     for row in rows:
         print(*row, sep="\t")
 
