@@ -27,8 +27,8 @@ const LOOK_MS: u64 = 5_000;
 const REST_MS: u64 = 25_000;
 
 /// How long after the last run is over everything must be at rest: finished Jobs are kept for a minute, a
-/// node that died takes minutes to be missed, and a runner whose worker never came waits for it for an hour.
-const SETTLE_MS: u64 = 2 * 3_600_000;
+/// node that died takes minutes to be missed, and a runner whose worker never came waits for it for ten.
+const SETTLE_MS: u64 = 1_800_000;
 
 /// What came of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod command;
 mod determinism;
 mod document;
 mod erlang;
+mod metamorphic;
 mod pairs;
 mod scenario_files;
 mod scenarios;
