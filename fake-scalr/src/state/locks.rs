@@ -29,6 +29,9 @@ pub(super) struct StateBox {
     pub(super) is_written_since: bool,
 }
 
+/// How the tool's lock says that a saved state is being pushed. Source: Terraform 1.15, `state push`.
+const STATE_PUSH: &str = "state-push";
+
 /// Who holds the lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lock {
@@ -117,10 +120,14 @@ impl State {
             return Err(ApiError::new(ErrorCode::Invalid, "a lock needs an `ID`").at("/ID"));
         }
         let state = &self.workspace_at(id)?.state;
-        if let Some(holder) = state.held_by_other(Some(&info.id)) {
+        // A tool that could not push its state could not unlock either. What pushes it for the same task takes
+        // the lock over: nobody else could have written since.
+        let is_own = |lock: &Lock| lock.task.is_some() && lock.task == task;
+        let takes_over = info.operation == STATE_PUSH && state.lock.as_ref().is_some_and(is_own);
+        if let Some(holder) = state.held_by_other(Some(&info.id)).filter(|_| !takes_over) {
             return Ok(Reply::Locked(holder.clone()));
         }
-        if state.lock.is_none() {
+        if state.lock.is_none() || takes_over {
             self.change_workspace(id, |workspace| {
                 workspace.state.last_id = Some(info.id.clone());
                 workspace.state.is_written_since = false;

@@ -163,6 +163,10 @@ fn what_a_run_out_of_reach_for_too_long_has_done_is_delivered_late() {
     assert!(!console.contains("the console ends here"), "{console}");
     assert!(rig.resources("slow").contains(&"first".to_owned()), "{:?}", rig.state("slow"));
     assert_eq!(rig.marks("began").len(), 1, "nothing started it again");
+    // What pushed the state has taken the lock over and given it back, so the next run finds its way.
+    rig.mark("go");
+    let next = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_status(&next, "applied");
 }
 
 #[test]

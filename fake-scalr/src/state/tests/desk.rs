@@ -360,7 +360,12 @@ impl Desk {
         let lock_id = option(args, "id").map(str::to_owned);
         let call = match verb {
             "state" => StateCall::Get,
-            "lock" => StateCall::Lock(LockInfo { id: lock_id?, who: who.to_owned(), ..LockInfo::default() }),
+            "lock" => StateCall::Lock(LockInfo {
+                id: lock_id?,
+                operation: option(args, "operation").unwrap_or_default().to_owned(),
+                who: who.to_owned(),
+                ..LockInfo::default()
+            }),
             "unlock" => StateCall::Unlock { id: lock_id },
             "post" => StateCall::Post(StatePost {
                 lock_id,

@@ -157,6 +157,46 @@ fn a_lost_holder_is_named_and_only_a_person_unlocks() {
 }
 
 #[test]
+fn what_pushes_a_saved_state_takes_over_the_lock_of_its_own_task_and_no_other() {
+    check(
+        "0 register a
+         0 run
+         1 acquire a
+         1 worker w t1 1
+         1 start w t1 1
+         2 lease w
+         3 lock w id=A
+         4 lock w id=B
+         1802 show r1
+         1803 lock admin id=C operation=state-push
+         1804 lock w id=D operation=state-push
+         1805 post w 1 one id=A
+         1806 post w 1 one id=D
+         1807 unlock w id=D
+         1808 lock admin id=E
+         1809 lock w id=F operation=state-push",
+        expect![[r#"
+            0 register a → 201
+            0 run → r1
+            1 acquire a → t1@1
+            1 worker w t1 1 → 201
+            1 start w t1 1 → started plan with configuration-version
+            2 lease w → renewed
+            3 lock w id=A → done
+            4 lock w id=B → 423 held by A (w)
+            1802 show r1 → errored: the plan was lost: worker w held it and was last seen at 2026-11-22T00:00:02Z; it held the lock of the state
+            1803 lock admin id=C operation=state-push → 423 held by A (w)
+            1804 lock w id=D operation=state-push → done
+            1805 post w 1 one id=A → 423 held by D (w)
+            1806 post w 1 one id=D → stored
+            1807 unlock w id=D → unlocked D of Some("r1")
+            1808 lock admin id=E → done
+            1809 lock w id=F operation=state-push → 423 held by E (admin)
+        "#]],
+    );
+}
+
+#[test]
 fn a_lock_is_spared_until_the_task_of_its_holder_is_over() {
     check(
         "0 register a
