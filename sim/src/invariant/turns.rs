@@ -25,8 +25,8 @@ impl Checks {
         let priority =
             |number: TaskNumber| world.setup().runs.get(number.run as usize).map(|run| run.priority);
         let Some(own) = world.truth().task(number) else { return Ok(()) };
-        for (other, truth) in world.truth().tasks() {
-            let Some(id) = truth.id.as_ref().filter(|_| truth.end.is_none() && other != number) else {
+        for (other, truth) in world.truth().open_tasks() {
+            let Some(id) = truth.id.as_ref().filter(|_| other != number) else {
                 continue;
             };
             let is_before = priority(other) >= priority(number) && truth.queued + TOGETHER_MS < own.queued;

@@ -64,8 +64,8 @@ impl Checks {
         let is_calm = self.is_calm();
         let truly = is_calm.then(|| self.truly(world, process, brain));
         let mut false_now = Vec::new();
-        for (number, truth) in world.truth().tasks() {
-            let Some(id) = truth.id.as_ref().filter(|_| truth.end.is_none()) else { continue };
+        for (number, truth) in world.truth().open_tasks() {
+            let Some(id) = truth.id.as_ref() else { continue };
             let said = brain.explain(local, id);
             let is_said = match &said {
                 Some(said) => !said.starts_with("it has just arrived") && !said.is_empty(),

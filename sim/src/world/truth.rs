@@ -5,7 +5,7 @@
 
 mod fact;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::fact::{CreateAnswer, Fact, FactKind, JobOwner, Milestone};
 use super::{
@@ -139,7 +139,7 @@ pub struct Truth {
     /// Commands that run now, in whatever pod.
     running: u32,
     /// Tasks that are queued and not terminal.
-    open: u32,
+    open: BTreeSet<TaskNumber>,
 }
 
 impl Truth {
@@ -157,6 +157,11 @@ impl Truth {
             let plan = plan.as_deref().map(|task| (number(Action::Plan), task));
             plan.into_iter().chain(apply.as_deref().map(|task| (number(Action::Apply), task)))
         })
+    }
+
+    /// Those of them that are not terminal: what they cost does not grow with what is over.
+    pub fn open_tasks(&self) -> impl Iterator<Item = (TaskNumber, &TaskTruth)> {
+        self.open.iter().filter_map(|number| Some((*number, self.task(*number)?)))
     }
 
     fn task_mut(&mut self, number: TaskNumber) -> &mut TaskTruth {
@@ -184,7 +189,7 @@ impl Truth {
 
     /// How many tasks are queued and not terminal.
     pub fn open(&self) -> u32 {
-        self.open
+        u32::try_from(self.open.len()).unwrap_or(u32::MAX)
     }
 
     /// The controllers that were killed because their grace was over, though nothing had suspended them.
@@ -216,7 +221,7 @@ impl Truth {
         let task = self.task_mut(number);
         task.id = Some(id.clone());
         task.queued = at;
-        self.open += 1;
+        self.open.insert(number);
     }
 
     /// How many calls of a kind were sent, by anybody about anything.
@@ -253,7 +258,9 @@ impl Truth {
         match &what {
             FactKind::CodeBegan { .. } => self.running += 1,
             FactKind::CodeEnded { .. } => self.running -= 1,
-            FactKind::Ended { .. } => self.open -= 1,
+            FactKind::Ended { .. } => {
+                self.open.remove(&number);
+            }
             FactKind::Queued
             | FactKind::Granted { .. }
             | FactKind::Released { .. }
