@@ -16,23 +16,28 @@ demo:
 run:
     scripts/with-scalr
 
-# All tests but the simulator's, which is being built (`cargo test sim`); a filter goes to nextest
+# All tests; a filter goes to nextest
 [group('check')]
 test *filter:
-    cargo test --workspace --exclude sim --doc --quiet
-    cargo nextest run --workspace --exclude sim {{ filter }}
+    cargo test --workspace --doc --quiet
+    cargo nextest run --workspace {{ filter }}
 
 # Format, clippy and docs, with no warning left
 [group('check')]
 lint:
     cargo fmt --package scalr-protocol --package scalr-core --package scalr-agent --package fake-scalr --check
-    cargo clippy --workspace --exclude sim --all-targets -- --deny warnings
-    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --exclude sim --no-deps --document-private-items --quiet
+    cargo clippy --workspace --all-targets -- --deny warnings
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --quiet
 
 # Dependencies: bans, licences and sources
 [group('check')]
 deny:
     scripts/deny
+
+# Plant each wrong change in the brains, and see which promise catches it
+[group('check')]
+mutants *options:
+    cargo run --quiet --package sim --features mutants --example mutants -- {{ options }}
 
 # What a pull request must pass
 [group('check')]

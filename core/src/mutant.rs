@@ -149,8 +149,8 @@ mutants! {
         /// Of a task that was declared lost nothing more is delivered. Caught by I3 `NO_TASK_LOST`: no late
         /// outcome, no end of the log.
         LateDeliverySkipped = "late-delivery-skipped",
-        /// What the tool had written before is taken for the line that was just printed: a bug that was. Caught
-        /// by R2 `LOG_GAPLESS_PREFIX`: that line is missing from the log.
+        /// What the tool had written before is taken for the line that was just printed: a bug that was.
+        /// Caught by R2 `LOG_GAPLESS_PREFIX`: that line is missing from the log.
         OldOutputTakenForOwnLine = "old-output-taken-for-own-line",
     }
     Controller {
@@ -246,11 +246,11 @@ mutants! {
         LaunchedTaskRebalanced = "launched-task-rebalanced",
         /// A session that has ended is not begun again. Caught by L6 `RECOVERS`.
         SessionNotRenewed = "session-not-renewed",
-        /// Room that comes with a Job that goes is not planned: a bug that was. Caught by I17 `EXPLAINED`: who
-        /// waits there waits for nothing.
+        /// Room that comes with a Job that goes is not planned: a bug that was. Caught by I17 `EXPLAINED`:
+        /// who waits there waits for nothing.
         RoomOfGoneJobUnplanned = "room-of-gone-job-unplanned",
-        /// The repeat of an unanswered create comes back before the cluster said it may: a bug that was. Caught by
-        /// R11 `SLOWS_DOWN`.
+        /// The repeat of an unanswered create comes back before the cluster said it may: a bug that was.
+        /// Caught by R11 `SLOWS_DOWN`.
         RepeatDropsRetryAfter = "repeat-drops-retry-after",
         /// An older quota is told as the reason where there is no room anyway: a bug that was. Caught by I17
         /// `EXPLAINED`: the reason is not true any more.

@@ -99,9 +99,8 @@ fn world(dice: &mut Dice, shape: Shape) -> Setup {
 }
 
 fn workers(dice: &mut Dice, lost_after_ms: u64) -> WorkerSetup {
-    let mut workers = WorkerSetup::default();
     // Shorter than lost-after, as half an hour is longer than ten minutes.
-    workers.orphan_wait_ms = lost_after_ms / 3;
+    let mut workers = WorkerSetup { orphan_wait_ms: lost_after_ms / 3, ..WorkerSetup::default() };
     workers.options.stop_timeout_ms = dice.one(&[10_000, 60_000, 600_000]);
     workers.options.runner_wait_ms = dice.one(&[30_000, 180_000]);
     workers.options.log_interval_ms = dice.one(&[100, 2_000]);
@@ -174,7 +173,7 @@ fn runs(dice: &mut Dice, shape: Shape, profiles: u32) -> Vec<RunSetup> {
             workspace: if is_shared { dice.few(0, workspaces - 1) } else { 100 + place },
             is_dry: dice.permille(400),
             approval_ms: dice.permille(250).then(|| dice.spread(100, 40_000)),
-            priority: if dice.permille(800) { 0 } else { 1 },
+            priority: i32::from(!dice.permille(800)),
             profile: dice.few(0, profiles - 1),
             operation_timeout_ms: dice.permille(50).then(|| dice.spread(2_000, 60_000)),
         });

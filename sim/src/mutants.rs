@@ -1,5 +1,5 @@
-//! Whether the simulator notices when a brain is wrong: one planted mutant at a time, ordinary scenarios until
-//! one breaks a promise, and that one made small.
+//! Whether the simulator notices when a brain is wrong: one planted mutant at a time, ordinary scenarios
+//! until one breaks a promise, and that one made small.
 //!
 //! A catch counts only where the sound brains come through the same scenario, before it was made small and
 //! after. Scenarios are those that the ordinary generator makes; for a rare mutant those are passed over that
@@ -40,6 +40,7 @@ pub struct Catch {
 }
 
 /// Whether a scenario has in it what this mutant needs; any will do for most.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rare ones are named, all others are met everywhere")]
 pub fn is_worth_a_run(mutant: Mutant, scenario: &Scenario) -> bool {
     use FaultId as F;
     let has = |kinds: &[FaultId]| scenario.faults.iter().any(|fault| kinds.contains(&fault.id));

@@ -107,7 +107,8 @@ impl Shrinker<'_> {
         }
     }
 
-    /// Halves first, then one by one; the last ones first: then the others keep their numbers, and their luck.
+    /// Halves first, then one by one; the last ones first: then the others keep their numbers, and their
+    /// luck.
     fn drop_runs(&mut self) {
         let mut part = self.best.world.runs.len() / 2;
         while part > 1 {

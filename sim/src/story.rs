@@ -174,7 +174,7 @@ impl Lines {
 pub fn ready_test(name: &str, violation: &Violation) -> String {
     let about = violation.to_string().replace('\n', " ");
     format!(
-        "/// {about}\n#[test]\nfn {name}() {{\n    \
+        "// {about}\n#[test]\nfn {name}() {{\n    \
          regression(include_str!(\"../regressions/{name}.json\"));\n}}\n"
     )
 }

@@ -1,4 +1,5 @@
 //! What goes wrong with the processes of the agent themselves.
+#![expect(clippy::wildcard_enum_match_arm, reason = "its caller tells the kinds apart")]
 
 use super::{Dice, FaultId, What};
 use crate::world::{

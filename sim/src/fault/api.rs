@@ -1,4 +1,5 @@
 //! What goes wrong with the API server, on the way to it, and with what it stores.
+#![expect(clippy::wildcard_enum_match_arm, reason = "its caller tells the kinds apart")]
 
 use scalr_core::cluster::Kind;
 use scalr_protocol::error::ErrorCode;

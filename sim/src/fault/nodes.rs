@@ -1,4 +1,5 @@
 //! What goes wrong with nodes, with where they come from, and with cache volumes.
+#![expect(clippy::wildcard_enum_match_arm, reason = "its caller tells the kinds apart")]
 
 use super::{Dice, FaultId, What, api};
 use crate::world::{

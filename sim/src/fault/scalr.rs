@@ -1,4 +1,5 @@
 //! What goes wrong between an agent and Scalr.
+#![expect(clippy::wildcard_enum_match_arm, reason = "its caller tells the kinds apart")]
 
 use scalr_protocol::error::ErrorCode;
 
@@ -101,12 +102,11 @@ pub(super) fn broken(id: FaultId, dice: &mut Dice, setup: &Setup, chaos_ms: u64)
         _ => {
             let code = dice.one(&[ErrorCode::SessionExpired, ErrorCode::InvalidToken]);
             let refusal = Refusal { code, retry_after_ms: None };
-            match dice.below(3) {
-                0 => dice.strike(setup, chaos_ms, Strike::RevokePoolToken { is_rotated: true }),
-                _ => {
-                    let call = dice.one(&of_controllers);
-                    dice.snag(setup, call, Leg::Arrived, Fate::Refuse(refusal))
-                }
+            if dice.below(3) == 0 {
+                dice.strike(setup, chaos_ms, Strike::RevokePoolToken { is_rotated: true })
+            } else {
+                let call = dice.one(&of_controllers);
+                dice.snag(setup, call, Leg::Arrived, Fate::Refuse(refusal))
             }
         }
     }

@@ -1,4 +1,5 @@
 //! Which faults a scenario gets: a few kinds, and of those some examples.
+#![expect(clippy::wildcard_enum_match_arm, reason = "only these milestones are of one action")]
 
 use super::{Fault, FaultId, What, agents, api, nodes, pods, scalr};
 use crate::{

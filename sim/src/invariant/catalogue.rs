@@ -100,7 +100,8 @@ invariants! {
     AsksInTurn "R15 ASKS_IN_TURN"
         "Tasks are asked for neither before the first heartbeat was answered nor after a stop was told.";
     RunnerFirst "R16 RUNNER_FIRST" "Nobody claims a task before the runner has answered.";
-    StopsForAReason "R17 STOPS_FOR_A_REASON" "What runs, or should, is stopped once its time is over, and not without a reason.";
+    StopsForAReason "R17 STOPS_FOR_A_REASON"
+        "What runs, or should, is stopped once its time is over, and not without a reason.";
     SilenceEnds "R18 SILENCE_ENDS" "A watch that has said nothing for five minutes is replaced.";
 }
 

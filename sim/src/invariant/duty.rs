@@ -168,16 +168,20 @@ impl Checks {
             && !self.excuses.any(&OF_NODES)
             && !self.excuses.any(&[FaultId::A10, FaultId::A11, FaultId::A12])
             && status_of(world, process).is_some_and(|status| status.is_ready && !status.is_draining);
+        if !is_sure {
+            return Ok(());
+        }
         let (Some(timeout_ms), Some(hands)) = (startup_ms(world, process), self.hands.get(&process)) else {
             return Ok(());
         };
-        for (number, fence, made) in hands.made().filter(|_| is_sure) {
-            let id = world.truth().task(number).and_then(|truth| truth.id.as_ref());
-            let Some(glance) = id.and_then(|id| world.scalr().glance(id)) else { continue };
-            let waits = glance.status == TaskStatus::Leased && glance.fence == fence;
-            let due = made + timeout_ms + LAUNCH_MS;
-            let waits = waits && !hands.has_shut((number, fence));
-            self.require(!waits || self.now <= due, Invariant::StopsForAReason, number, || {
+        for job in world.cluster().jobs() {
+            let Some(number) = world.truth().number_of(&job.task) else { continue };
+            let Some(made) = hands.made((number, job.fence)) else { continue };
+            let Some(glance) = world.scalr().glance(&job.task) else { continue };
+            let waits = glance.status == TaskStatus::Leased && glance.fence == job.fence;
+            let holds =
+                !waits || hands.has_shut((number, job.fence)) || self.now <= made + timeout_ms + LAUNCH_MS;
+            self.require(holds, Invariant::StopsForAReason, number, || {
                 format!("{process:?} has made its Job at {made}, and waits for its worker still")
             })?;
         }
@@ -191,12 +195,10 @@ impl Checks {
         number: TaskNumber,
         (process, fence): (ProcessId, Fence),
     ) -> Checked {
-        let made = self.hands.get(&process).and_then(|hands| {
-            hands.made().find(|(of, under, _)| (*of, *under) == (number, fence)).map(|(_, _, made)| made)
-        });
+        let made = self.hands.get(&process).and_then(|hands| hands.made((number, fence)));
         let (Some(made), Some(timeout_ms)) = (made, startup_ms(world, process)) else { return Ok(()) };
         let is_early = self.now <= made + timeout_ms + SOON_MS && self.is_calm();
-        let coming = self.tasks.get(&number).and_then(|watched| watched.node_comes);
+        let coming = self.fleet.coming.get(&number).copied();
         let is_known = coming.is_some_and(|since| self.now >= since + KNOWN_MS);
         self.require(!(is_early && is_known), Invariant::StopsForAReason, number, || {
             format!("{process:?} gives its launch up, and a node for it is coming since {coming:?}")
@@ -212,8 +214,9 @@ impl Checks {
         let pods = world.cluster().pods().filter(|(_, pod)| comes(pod));
         let waiting: BTreeSet<TaskNumber> =
             pods.filter_map(|(_, pod)| world.truth().number_of(&pod.task)).collect();
-        for (number, watched) in &mut self.tasks {
-            watched.node_comes = waiting.contains(number).then(|| watched.node_comes.unwrap_or(self.now));
+        self.fleet.coming.retain(|number, _| waiting.contains(number));
+        for number in waiting {
+            self.fleet.coming.entry(number).or_insert(self.now);
         }
     }
 }

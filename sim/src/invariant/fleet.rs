@@ -8,7 +8,7 @@ use super::{Checked, Checks, Invariant, room::is_over};
 use crate::{
     fault::FaultId,
     scenario::Scenario,
-    world::{World, process::ProcessId, snag::CallKind},
+    world::{World, process::ProcessId, setup::TaskNumber, snag::CallKind},
 };
 
 /// A free controller waits no longer while another can't launch what it holds: what is given back reaches it
@@ -30,6 +30,8 @@ const JOBS_ASKED_MAX: usize = 256;
 /// What is remembered of the controllers.
 #[derive(Clone, Debug)]
 pub(super) struct Fleet {
+    /// Since when nodes have been coming for tasks.
+    pub(super) coming: BTreeMap<TaskNumber, Millis>,
     runs: u64,
     /// How each controller looked after its last step.
     pub(super) seats: BTreeMap<u32, Seen>,
@@ -61,6 +63,7 @@ pub(super) struct Seen {
 impl Fleet {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
+            coming: BTreeMap::new(),
             runs: scenario.world.runs.len() as u64,
             seats: BTreeMap::new(),
             idle_since: None,
@@ -104,8 +107,10 @@ impl Checks {
             return self.left(world, seat);
         };
         self.silence_ends(world, process)?;
-        self.gives_launches_up(world, process)?;
-        self.look_for_nodes(world);
+        if self.fleet.steps.is_multiple_of(4) {
+            self.gives_launches_up(world, process)?;
+            self.look_for_nodes(world);
+        }
         if self.fleet.seats.get(&seat).is_none_or(|seen| seen.process != process) {
             self.began(world, process);
         }
@@ -131,7 +136,7 @@ impl Checks {
         }
         if self.fleet.steps.is_multiple_of(16) {
             self.memory(world, process, brain)?;
-            for (number, truth) in world.truth().tasks() {
+            for (number, truth) in world.truth().open_tasks() {
                 self.calls(number, truth)?;
             }
         }

@@ -60,6 +60,8 @@ pub(super) struct Hands {
     heard: BTreeMap<Grant, (Millis, CreateAnswer)>,
     /// When it last heard nothing of a Job that it made.
     unheard: BTreeMap<Grant, Millis>,
+    /// When it first made a Job of a grant.
+    first: BTreeMap<Grant, Millis>,
     /// When it has made a Job of a grant, the last few times.
     sent: BTreeMap<Grant, Vec<Millis>>,
     /// The cluster has asked for patience until then by its last word, and has taken nothing since.
@@ -82,13 +84,9 @@ impl Hands {
         self.doors.contains(&grant)
     }
 
-    /// The Jobs that it has heard to be made: of which grants, and when.
-    pub(super) fn made(&self) -> impl Iterator<Item = (TaskNumber, Fence, Millis)> {
-        let is_made = |answer: &CreateAnswer| *answer == CreateAnswer::Made;
-        self.heard
-            .iter()
-            .filter(move |(_, (_, answer))| is_made(answer))
-            .map(|((of, fence), (at, _))| (*of, *fence, *at))
+    /// When it has heard that the Job of a grant was made, if it has.
+    pub(super) fn made(&self, grant: Grant) -> Option<Millis> {
+        self.heard.get(&grant).filter(|(_, answer)| *answer == CreateAnswer::Made).map(|(at, _)| *at)
     }
 }
 
@@ -162,6 +160,7 @@ impl Checks {
         }
         self.moved(process);
         let hands = self.hands(process);
+        hands.first.entry(grant).or_insert(now);
         let sent = hands.sent.entry(grant).or_default();
         sent.retain(|at| now.since(*at) < HURRY_MS);
         sent.push(now);
@@ -237,8 +236,10 @@ impl Checks {
         let mut late = hands.heard.iter().filter(|(grant, (at, answer))| {
             *answer == CreateAnswer::Made && self.now.since(*at) > PODLESS_MS && is_waiting(**grant)
         });
-        let Some((_, (since, _))) = late.next() else { return Ok(()) };
-        let has_shrunk = hands.shrank.is_some_and(|at| at > *since);
+        let Some((grant, _)) = late.next() else { return Ok(()) };
+        // It has waited since it was first asked for, however long that took.
+        let since = hands.first.get(grant).copied().unwrap_or_default();
+        let has_shrunk = hands.shrank.is_some_and(|at| at > since);
         let is_sure = !self.excuses.any(&[FaultId::A10, FaultId::A11, FaultId::A12]);
         self.require(has_shrunk || !is_sure, Invariant::SlowsDown, number, || {
             format!("{process:?} makes a Job, and one made at {since} has no pod yet: its window is {window}")

@@ -38,8 +38,6 @@ pub(super) struct Watched {
     pub(super) interrupted: Option<(PodKey, Millis)>,
     /// Where its workers began.
     pub(super) began: BTreeMap<ProcessId, PodKey>,
-    /// Since when a node has been coming for it.
-    pub(super) node_comes: Option<Millis>,
     /// The worker whose runner has died under its command, and when.
     pub(super) runner_died: Option<(ProcessId, Millis)>,
     /// Where it was confirmed.

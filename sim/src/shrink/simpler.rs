@@ -94,7 +94,21 @@ pub(super) const FAULT_CHANGES: [fn(&mut Fault); 6] = [
                     *rebirth = Rebirth { after_ms: 1_000, identity: Identity::Same };
                 }
             }
-            _ => {}
+            Strike::Approve { .. }
+            | Strike::Discard { .. }
+            | Strike::Cancel { .. }
+            | Strike::KillRunner { .. }
+            | Strike::Pause { .. }
+            | Strike::Drift { .. }
+            | Strike::Jump { .. }
+            | Strike::Cut { .. }
+            | Strike::ScalrDown { .. }
+            | Strike::ScalrSlow { .. }
+            | Strike::ScalrRefuses { .. }
+            | Strike::RevokePoolToken { .. }
+            | Strike::Snag(_)
+            | Strike::Cluster(_)
+            | Strike::Heal => {}
         },
     },
     |fault| match &mut fault.what {
@@ -124,8 +138,7 @@ pub(super) const FAULT_CHANGES: [fn(&mut Fault); 6] = [
 fn plain_fate(fate: &mut Fate) {
     match fate {
         Fate::Crash(rebirth) => *rebirth = Rebirth { after_ms: 1_000, identity: Identity::Same },
-        Fate::Lose { after_ms } => *after_ms = 1,
-        Fate::Twice { after_ms } => *after_ms = 1,
+        Fate::Lose { after_ms } | Fate::Twice { after_ms } => *after_ms = 1,
         Fate::Pause { .. } | Fate::Terminate | Fate::Delay { .. } | Fate::Refuse(_) => {}
     }
 }

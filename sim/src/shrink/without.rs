@@ -82,7 +82,7 @@ impl Rename<'_> {
             Some(who) => Some(self.who(who)?),
             None => None,
         };
-        Some(Snag { task, who, ..snag.clone() })
+        Some(Snag { who, task, ..snag.clone() })
     }
 
     fn planned(&self, planned: &Planned) -> Option<Planned> {
@@ -104,7 +104,7 @@ impl Rename<'_> {
             Strike::Jump { who, ahead_ms } => Strike::Jump { who: self.who(who)?, ahead_ms },
             Strike::Cut { who, from, for_ms } => Strike::Cut { who: self.who(who)?, from, for_ms },
             Strike::Snag(snag) => Strike::Snag(self.snag(&snag)?),
-            Strike::Cluster(fault) => Strike::Cluster(self.cluster(fault)?),
+            Strike::Cluster(fault) => Strike::Cluster(self.cluster(&fault)?),
             what @ (Strike::ScalrDown { .. }
             | Strike::ScalrSlow { .. }
             | Strike::ScalrRefuses { .. }
@@ -115,8 +115,8 @@ impl Rename<'_> {
     }
 
     /// A fault of the cluster names its tasks wherever it likes: by its JSON.
-    fn cluster(&self, fault: ClusterFault) -> Option<ClusterFault> {
-        let mut value = serde_json::to_value(&fault).ok()?;
+    fn cluster(&self, fault: &ClusterFault) -> Option<ClusterFault> {
+        let mut value = serde_json::to_value(fault).ok()?;
         self.json(&mut value)?;
         serde_json::from_value(value).ok()
     }

@@ -1,9 +1,9 @@
-//! What a stage does and how long: the worker's own are in `own`, here are the commands in the runner, a model
-//! of the tool.
+//! What a stage does and how long: the worker's own are in `own`, here are the commands in the runner, a
+//! model of the tool.
 //!
 //! Lengths and ends are drawn by task and stage, so that every policy and every history meets the same tool.
-//! It never asks why it was told to stop: one interrupt is heard, a second or a kill takes along what an apply
-//! had done.
+//! It never asks why it was told to stop: one interrupt is heard, a second or a kill takes along what an
+//! apply had done.
 
 mod own;
 
@@ -310,7 +310,7 @@ impl World {
         }
     }
 
-    /// The worker of a command is gone: as the real runner does it, one interrupt, then the wait, then an end.
+    /// The worker of a command is gone: as the real runner does it, one interrupt, the wait, then an end.
     pub(super) fn orphan_command(&mut self, pod: PodKey) {
         let Some(command) = self.pods.get(&pod).and_then(|run| run.command.as_ref()) else { return };
         let (number, is_told) = (command.number, command.interrupts > 0);

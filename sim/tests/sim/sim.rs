@@ -6,7 +6,10 @@ mod determinism;
 mod document;
 mod erlang;
 mod metamorphic;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod pairs;
+mod regressions;
 mod scenario_files;
 mod scenarios;
 mod schema;
