@@ -2,10 +2,11 @@
 //! was, and named as in the project's catalogue.
 //!
 //! A check costs as much as what has changed, never as much as what there is. In reading order: `task` is
-//! what may happen to one task and `last_word` how it ends, `code` what runs of the user's and `contact` and `duty` what its worker owes meanwhile; `hands` what
-//! a controller may do, `room` how much of it, `turns` in which order, `wait` what it says meanwhile, `fleet` what all of them owe; `ground` what holds in
-//! the cluster; `rest` what must be left when all is over. `catalogue` has the names.
-//! It must never look into a brain for what is true: beliefs are only asked for what they explain.
+//! what may happen to one task and `last_word` how it ends, `code` what runs of the user's and `contact` and
+//! `duty` what its worker owes meanwhile; `hands` what a controller may do, `room` how much of it, `turns` in
+//! which order, `wait` what it says meanwhile, `fleet` what all of them owe; `ground` what holds in the
+//! cluster; `rest` what must be left when all is over. `catalogue` has the names. It must never look into a
+//! brain for what is true: beliefs are only asked for what they explain.
 
 mod catalogue;
 mod code;
@@ -31,7 +32,9 @@ use std::collections::BTreeMap;
 use scalr_core::clock::Millis;
 
 pub use self::catalogue::Invariant;
-use self::{excuse::Excuses, fleet::Fleet, hands::Hands, room::Room, task::Watched, wait::Waits};
+use self::{
+    excuse::Excuses, fleet::Fleet, hands::Hands, memory::Peak, room::Room, task::Watched, wait::Waits,
+};
 use crate::{
     scenario::Scenario,
     world::{EventRecord, Happening, World, process::ProcessId, setup::TaskNumber},
@@ -78,6 +81,7 @@ pub struct Checks {
     rooms: BTreeMap<ProcessId, Room>,
     hands: BTreeMap<ProcessId, Hands>,
     waits: Waits,
+    peak: Peak,
     cluster_steps: u64,
     /// How many controllers were known to have been killed at the end of their grace.
     overstayed: usize,
@@ -113,6 +117,7 @@ impl Checks {
             rooms: BTreeMap::new(),
             hands: BTreeMap::new(),
             waits: Waits::default(),
+            peak: Peak::default(),
             cluster_steps: 0,
             overstayed: 0,
             calm_from: calm_from(scenario),

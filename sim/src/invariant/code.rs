@@ -19,8 +19,9 @@ impl Checks {
         if let Some(end) = truth.end {
             let never_started = truth.confirms.is_empty();
             let which = if never_started { Invariant::CancelHonoured } else { Invariant::NoConcurrentExec };
-            // Saving what an apply has done is never too late: what is over is lent to nobody, and Scalr takes a
-            // state only from who held the lock last. A worker that slept through its own end can't know of it.
+            // Saving what an apply has done is never too late: what is over is lent to nobody, and Scalr
+            // takes a state only from who held the lock last. A worker that slept through its own end can't
+            // know of it.
             let holds = stage == Stage::PushState || self.excuses.loses_time(number) && !never_started;
             self.require(holds, which, number, || {
                 format!("{} begins after its end ({:?}) at {}", stage.name(), end.status, end.at)

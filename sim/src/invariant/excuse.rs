@@ -35,15 +35,35 @@ const OF_SCALR: [FaultId; 14] = [
 /// The kinds by which somebody deletes Jobs.
 const DELETING: [FaultId; 4] = [FaultId::K11, FaultId::K12, FaultId::K13, FaultId::K14];
 
+/// Whom something concerns.
+#[derive(Clone, Copy, Debug)]
+enum Whose {
+    All,
+    Of(TaskNumber),
+}
+
+impl Whose {
+    fn of(number: Option<TaskNumber>) -> Self {
+        number.map_or(Self::All, Self::Of)
+    }
+
+    fn is(self, number: TaskNumber) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(of) => of == number,
+        }
+    }
+}
+
 /// What is excused in a scenario.
 #[derive(Clone, Debug)]
 pub(super) struct Excuses {
     kinds: BTreeSet<FaultId>,
-    /// Whose workers may be suspended, or their clocks run wrong: none of them can stop in time. All, or those
-    /// of some tasks.
-    losing_time: Vec<Option<TaskNumber>>,
+    /// Whose workers may be suspended, or their clocks run wrong: none of them can stop in time. All, or
+    /// those of some tasks.
+    losing_time: Vec<Whose>,
     /// Whose Jobs somebody deletes: all, or those of some tasks.
-    deleted: Vec<Option<TaskNumber>>,
+    deleted: Vec<Whose>,
     /// Which runs are canceled, and whether by force.
     canceled: BTreeSet<(u32, bool)>,
 }
@@ -65,9 +85,8 @@ impl Excuses {
                 What::Strike(_) => None,
             })
             .chain(&scenario.world.snags);
-        let canceled = strikes.iter().filter_map(|planned| match planned.what {
-            Strike::Cancel { run, force } => Some((run, force)),
-            _ => None,
+        let canceled = strikes.iter().filter_map(|planned| {
+            if let Strike::Cancel { run, force } = planned.what { Some((run, force)) } else { None }
         });
         let deleting = scenario.faults.iter().filter(|fault| DELETING.contains(&fault.id));
         Self {
@@ -79,8 +98,8 @@ impl Excuses {
                 .collect(),
             deleted: deleting
                 .map(|fault| match &fault.what {
-                    What::Strike(planned) => planned.what.task(),
-                    What::Snag(_) => None,
+                    What::Strike(planned) => Whose::of(planned.what.task()),
+                    What::Snag(_) => Whose::All,
                 })
                 .collect(),
             canceled: canceled.collect(),
@@ -89,12 +108,12 @@ impl Excuses {
 
     /// Whether time may be taken from the workers of this task.
     pub(super) fn loses_time(&self, number: TaskNumber) -> bool {
-        self.losing_time.iter().any(|of| of.is_none_or(|of| of == number))
+        self.losing_time.iter().any(|whose| whose.is(number))
     }
 
     /// Whether somebody may delete Jobs of this task.
     pub(super) fn is_deleted(&self, number: TaskNumber) -> bool {
-        self.deleted.iter().any(|of| of.is_none_or(|of| of == number))
+        self.deleted.iter().any(|whose| whose.is(number))
     }
 
     /// Whether a user cancels the run of this task.
@@ -114,7 +133,7 @@ impl Excuses {
 }
 
 /// From whose workers a strike takes time, if it does.
-fn taken_from(strike: &Strike) -> Option<Option<TaskNumber>> {
+fn taken_from(strike: &Strike) -> Option<Whose> {
     match strike {
         Strike::Pause { who, .. } | Strike::Drift { who, .. } | Strike::Jump { who, .. } => workers(*who),
         Strike::Snag(snag) => taken_by(snag),
@@ -135,21 +154,21 @@ fn taken_from(strike: &Strike) -> Option<Option<TaskNumber>> {
 }
 
 /// From whose workers a snag takes time, if it does.
-fn taken_by(snag: &Snag) -> Option<Option<TaskNumber>> {
+fn taken_by(snag: &Snag) -> Option<Whose> {
     if !matches!(snag.fate, Fate::Pause { .. }) {
         return None;
     }
     match snag.who {
-        None => Some(snag.task),
+        None => Some(Whose::of(snag.task)),
         Some(who) => workers(who),
     }
 }
 
 /// Whose workers these are: all, or those of one task.
-fn workers(who: Who) -> Option<Option<TaskNumber>> {
+fn workers(who: Who) -> Option<Whose> {
     match who {
-        Who::Workers => Some(None),
-        Who::WorkersOf(number) => Some(Some(number)),
+        Who::Workers => Some(Whose::All),
+        Who::WorkersOf(number) => Some(Whose::Of(number)),
         Who::Controllers | Who::Controller(_) => None,
     }
 }

@@ -63,15 +63,13 @@ impl Checks {
         self.state_kept(number, process)?;
         let watched = self.tasks.entry(number).or_default();
         let before = watched.said.iter().find(|(who, ..)| *who == process).copied();
-        match before {
-            Some((_, other, _)) => self.require(other == outcome, Invariant::NoTaskLost, number, || {
+        if let Some((_, other, _)) = before {
+            return self.require(other == outcome, Invariant::NoTaskLost, number, || {
                 format!("two outcomes are sent: {other:?}, then {outcome:?}")
-            }),
-            None => {
-                watched.said.push((process, outcome, log_bytes));
-                Ok(())
-            }
+            });
         }
+        watched.said.push((process, outcome, log_bytes));
+        Ok(())
     }
 
     fn has_succeeded(
@@ -131,7 +129,8 @@ impl Checks {
             watched.left = Some((process, exit_code));
         }
         let is_pressed = watched.stopped;
-        let is_confirmed = truth.confirms.iter().any(|confirm| confirm.process == process);
+        // Who never heard that it was confirmed has run nothing, and has nothing to say.
+        let is_confirmed = watched.acked.contains_key(&process);
         if !is_confirmed || exit_code == KILLED || is_pressed || self.excuses.loses_time(number) {
             return Ok(());
         }

@@ -38,8 +38,8 @@ impl Checks {
         self.one_job(world, number, id, fence)
     }
 
-    /// A controller asks for no more Jobs than it has room for: those that it has made or is making, and those
-    /// that were there when it began. What others make meanwhile it can't know in time.
+    /// A controller asks for no more Jobs than it has room for: those that it has made or is making, and
+    /// those that were there when it began. What others make meanwhile it can't know in time.
     fn capacity(&mut self, world: &World, number: TaskNumber, process: ProcessId, fence: Fence) -> Checked {
         let Some(seat) = world.controllers().find(|(_, id, _)| *id == process).map(|(seat, ..)| seat) else {
             // Who asked is dead already.

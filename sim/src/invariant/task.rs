@@ -244,11 +244,12 @@ impl Checks {
         }
         self.mark("a task given back for balance");
         self.fleet.gave_back(self.now, process);
-        // Nobody can know of room that a quota will not leave: slots that are free by all that is known are not.
+        // Nobody can know of room that a quota will not leave: slots that are free by all that is known are
+        // not.
         let is_crowded = self.fleet.no_room > Millis(0) && self.now.since(self.fleet.no_room) < CROWDED_MS;
         let is_calm = self.is_calm() && !is_crowded;
-        // Two controllers may learn of one slot at once: one was promised what another took in that moment, or
-        // takes it now; who lost it says so by its next heartbeat.
+        // Two controllers may learn of one slot at once: one was promised what another took in that moment,
+        // or takes it now; who lost it says so by its next heartbeat.
         let granted = self.tasks.get(&number).map_or(self.now, |watched| watched.granted);
         let is_race = self.fleet.is_race(self.now, SPACING_MS) || self.fleet.is_race(granted, SPACING_MS);
         let watched = self.tasks.entry(number).or_default();
@@ -296,7 +297,25 @@ impl Checks {
             let each_ms = match kind {
                 CallKind::Append => APPENDED_MS,
                 CallKind::Renew | CallKind::Signals => POLLED_MS,
-                _ => REPEATED_MS,
+                CallKind::Register
+                | CallKind::Heartbeat
+                | CallKind::Deregister
+                | CallKind::Acquire
+                | CallKind::Release
+                | CallKind::LaunchEvents
+                | CallKind::LaunchFailed
+                | CallKind::WorkerLost
+                | CallKind::Messages
+                | CallKind::Start
+                | CallKind::Confirm
+                | CallKind::BlobGet
+                | CallKind::BlobPut
+                | CallKind::Finish
+                | CallKind::List
+                | CallKind::Watch
+                | CallKind::WatchEvent
+                | CallKind::CreateJob
+                | CallKind::DeleteJob => REPEATED_MS,
             };
             let most = FEW + lived_ms / each_ms;
             self.require(u64::from(*calls) <= most, Invariant::BoundedApi, number, || {

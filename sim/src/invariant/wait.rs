@@ -107,7 +107,9 @@ impl Checks {
     }
 
     fn is_lent_to(&self, world: &World, process: ProcessId, number: TaskNumber) -> bool {
-        let lent = self.tasks.get(&number).and_then(|watched| watched.lent);
+        // A grant that got lost in bad weather is nobody's until its lease has lapsed.
+        let watched = self.tasks.get(&number).filter(|watched| self.was_calm(watched.granted));
+        let lent = watched.and_then(|watched| watched.lent);
         let id = world.truth().task(number).and_then(|task| task.id.as_ref());
         let glance = id.and_then(|id| world.scalr().glance(id));
         glance.is_some_and(|glance| {

@@ -10,7 +10,6 @@ use super::{
     ClusterModel,
     alphabet::{NodeKey, PodKey, Role},
     api_server::Ledger,
-    job_controller::JobRecord,
     pods::PodRecord,
     quantity::Room,
 };
@@ -112,10 +111,10 @@ impl ClusterModel {
 
     /// Whether a Job of this grant is there that has never had a pod.
     pub fn is_podless(&self, task: &TaskId, fence: Fence) -> bool {
-        let is_it = |record: &&Box<JobRecord>| {
-            record.is_ours && record.view.task == *task && record.view.fence == fence
-        };
-        self.jobs.values().filter(is_it).any(|record| record.pods_made() == 0)
+        self.jobs.values().any(|record| {
+            let is_it = record.is_ours && record.view.task == *task && record.view.fence == fence;
+            is_it && record.pods_made() == 0
+        })
     }
 
     /// The pods that are stored.

@@ -285,14 +285,10 @@ fn waits(scenario: &Scenario) -> Vec<u64> {
     while !world.is_over() {
         world.step().expect("it goes on until all is over");
         for Fact { at, task, what } in world.truth().facts() {
-            match what {
-                FactKind::Queued => {
-                    queued.insert(*task, *at);
-                }
-                FactKind::JobAsked { .. } => {
-                    waits.entry(*task).or_insert_with(|| at.since(queued[task]));
-                }
-                _ => {}
+            if matches!(what, FactKind::Queued) {
+                queued.insert(*task, *at);
+            } else if matches!(what, FactKind::JobAsked { .. }) {
+                waits.entry(*task).or_insert_with(|| at.since(queued[task]));
             }
         }
         world.forget_facts();
