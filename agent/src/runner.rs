@@ -28,9 +28,9 @@ use session::{Farewell, Session};
 
 /// How long a tool that lost its worker may take to stop after its one interrupt: as long as a canceled one.
 pub const ORPHAN_WAIT_MS: u64 = 10 * 60 * 1000;
-/// How long the runner waits for its worker. The worker's image is on the node when the runner comes up, since
-/// the init container has it too: who has not come by now has ended or can't be made. Three times what a
-/// launch may take by default, after which the controller clears it away.
+/// How long the runner waits for its worker. The worker's image is on the node when the runner comes up,
+/// since the init container has it too: who has not come by now has ended or can't be made. Three times what
+/// a launch may take by default, after which the controller clears it away.
 pub const CONNECT_WAIT_MS: u64 = 10 * 60 * 1000;
 
 /// What a runner has to know.

@@ -8,10 +8,10 @@
 //!
 //! In reading order: [`luck`] are the dice; [`world`] is everything that happens, and under it
 //! [`setup`](world::setup) what it is told, [`snag`](world::snag) how things are made to go wrong,
-//! [`truth`](world::truth) what really was. [`scenario`] is a world as a file and [`fault`] what goes wrong in
-//! it; [`generate`] makes them up, [`workload`] are those that everybody knows, and [`pairs`] puts faults into
-//! these; [`trial`] runs one, [`invariant`] says what must hold; where it does not, [`shrink`] makes it small
-//! and [`story`] tells it. [`why`] answers for one task, [`erlang`] for the whole simulator.
+//! [`truth`](world::truth) what really was. [`scenario`] is a world as a file and [`fault`] what goes wrong
+//! in it; [`generate`] makes them up, [`workload`] are those that everybody knows, and [`pairs`] puts faults
+//! into these; [`trial`] runs one, [`invariant`] says what must hold; where it does not, [`shrink`] makes it
+//! small and [`story`] tells it. [`why`] answers for one task, [`erlang`] for the whole simulator.
 //!
 //! It must never read a clock, throw dice of its own, use a thread, or tell a brain anything that the real
 //! agent would not know.

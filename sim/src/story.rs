@@ -172,9 +172,27 @@ impl Lines {
 
 /// A test that keeps a scenario from breaking again, for `sim/tests/regressions/<name>.json`.
 pub fn ready_test(name: &str, violation: &Violation) -> String {
-    let about = violation.to_string().replace('\n', " ");
+    let about = comment(&violation.to_string());
     format!(
-        "// {about}\n#[test]\nfn {name}() {{\n    \
+        "{about}#[test]\nfn {name}() {{\n    \
          regression(include_str!(\"../regressions/{name}.json\"));\n}}\n"
     )
+}
+
+/// As wide as a line of this repository may be.
+const COMMENT_COLUMNS: usize = 110;
+
+/// Words as a comment of lines that fit.
+fn comment(text: &str) -> String {
+    let mut lines = vec!["//".to_owned()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= COMMENT_COLUMNS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(format!("// {word}")),
+        }
+    }
+    lines.into_iter().map(|line| line + "\n").collect()
 }

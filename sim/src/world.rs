@@ -3,8 +3,8 @@
 //! A step takes the next event, hands it to whom it concerns, and files what follows. In reading order:
 //! [`setup`] is what a world is told and [`snag`] how it is made to go wrong; `event` the heap; `users` make
 //! runs; [`process`] the real brains and their calls; `scalr` the server; [`cluster`] what runs Jobs, and
-//! `wire` the way to it; `pods` and `tool` what runs in them; `strikes` what goes wrong; [`truth`] what really
-//! was; [`score`] says it in words; [`digest`] is the hash of it all.
+//! `wire` the way to it; `pods` and `tool` what runs in them; `strikes` what goes wrong; [`truth`] what
+//! really was; [`score`] says it in words; [`digest`] is the hash of it all.
 //!
 //! It must never take a step whose outcome depends on anything but the setup.
 

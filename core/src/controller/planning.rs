@@ -34,8 +34,8 @@ pub(super) struct Planning {
     pub(super) wanted: u32,
     /// Who is held, in the order in which they would be launched.
     pub(super) order: Vec<TaskAt>,
-    /// How much room was taken, how many Jobs had no pod, and how many tasks waited, when that was last looked
-    /// at: only to notice a change.
+    /// How much room was taken, how many Jobs had no pod, and how many tasks waited, when that was last
+    /// looked at: only to notice a change.
     pub(super) room: (u32, usize, usize),
     memory: Memory,
     ended: Vec<Ended>,

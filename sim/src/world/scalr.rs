@@ -1,7 +1,7 @@
 //! The server: fake-scalr's own state machine, its serving time, and the long polls that wait in it.
 //!
-//! The state is changed by commands only, and each is applied when its call arrives. It must never answer what
-//! the state did not say.
+//! The state is changed by commands only, and each is applied when its call arrives. It must never answer
+//! what the state did not say.
 
 mod commands;
 

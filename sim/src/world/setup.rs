@@ -210,6 +210,8 @@ pub struct Profile {
     pub no_changes_permille: u32,
     /// Of 1000 applies that fail, how many leave a state that they could not push.
     pub errored_state_permille: u32,
+    /// Of 1000 commands that read the state while Scalr is away, how many give up on it.
+    pub unread_permille: u32,
     /// How long a tool takes to stop after one interrupt.
     pub stop: Span,
     /// Of 1000 tools, how many do not listen to an interrupt.
@@ -235,6 +237,7 @@ impl Default for Profile {
             fails_permille: FailsPermille::default(),
             no_changes_permille: 0,
             errored_state_permille: 200,
+            unread_permille: 0,
             stop: Span::Even { min: 200, max: 30_000 },
             deaf_permille: 0,
         }

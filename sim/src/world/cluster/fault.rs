@@ -4,11 +4,13 @@
 //! does nothing. Whatever has a `for_ms` heals by itself, and everything heals at [`ClusterFault::Heal`].
 //! It must never decide what follows from a fault.
 
+mod aim;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::aim::{NodeAim, PodAim, WatchAim};
 use super::super::{setup::TaskNumber, snag::CallKind};
-use scalr_core::cluster::Kind;
 
 /// Something that breaks or heals in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -462,41 +464,4 @@ pub enum ImageTrouble {
     Refused,
     /// The name is no image's name.
     Invalid,
-}
-
-/// Which pods are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PodAim {
-    /// Those of this task.
-    Of(TaskNumber),
-    /// Of those that are there, one by its place in order of age, modulo how many there are.
-    Nth(u32),
-    /// All.
-    All,
-}
-
-/// Which nodes are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeAim {
-    /// The one where the newest pod of this task is.
-    Of(TaskNumber),
-    /// Of those that are there, one by its place in order of age, modulo how many there are.
-    Nth(u32),
-    /// All.
-    All,
-}
-
-/// Which watches are meant.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct WatchAim {
-    /// Of one kind only.
-    #[schemars(schema_with = "crate::scenario::foreign::kind")]
-    pub kind: Option<Kind>,
-    /// Of those, one by its place in order of age, modulo how many there are; all where nothing is said.
-    pub nth: Option<u32>,
 }

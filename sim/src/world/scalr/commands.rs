@@ -1,5 +1,5 @@
-//! Commands to the server's state, and what follows from each: facts, ends, new tasks, and another look for those
-//! who wait.
+//! Commands to the server's state, and what follows from each: facts, ends, new tasks, and another look for
+//! those who wait.
 
 use fake_scalr::state::{AgentCall, Command, PublicCall, Reply, TaskCall, status::TaskStatus};
 use scalr_protocol::{

@@ -3,8 +3,8 @@
 //! Two comparisons. With the textbook's recursion over the same arrivals and services there is no luck left,
 //! so that a fraction of a per cent is asked for. With Erlang's formula there is: at this number of arrivals
 //! the standard error of the mean (measured over 60 recursions) is 22 % of it for one server, 30 % for five
-//! and 90 % for fifty, since waits that follow each other are alike; three of them are allowed for. The seed is fixed, so that
-//! nothing here is a matter of chance. `just bench-sim` takes two million arrivals.
+//! and 90 % for fifty, since waits that follow each other are alike; three of them are allowed for. The seed
+//! is fixed, so that nothing here is a matter of chance. `just bench-sim` takes two million arrivals.
 
 use sim::erlang::{self, Queue};
 

@@ -142,16 +142,22 @@ fn fields_that_are_wrong() {
         with("\"faults\": [\n    {\"id\": \"Z9\", \"what\": {}}\n  ]"),
         with("\"faults\": [\n    {\"id\": \"S4\", \"what\": {\"snag\": {\"leg\": \"done\"}}}\n  ]"),
         with(
-            "\"faults\": [\n    {\"id\": \"S4\", \"what\": {\"snag\": {\"leg\": \"home\", \"fate\": \"terminate\"}}}\n  ]",
+            "\"faults\": [\n    {\"id\": \"S4\", \"what\": {\"snag\": {\"leg\": \"home\", \
+               \"fate\": \"terminate\"}}}\n  ]",
         ),
         with(
-            "\"faults\": [\n    {\"id\": \"S9\", \"what\": {\"strike\": {\"when\": {\"at\": 1}, \"what\": {\"cancel\": {\"run\": 3, \"force\": false}}}}}\n  ]",
+            "\"faults\": [\n    {\"id\": \"S9\", \"what\": {\"strike\": {\"when\": {\"at\": 1}, \
+               \"what\": {\"cancel\": {\"run\": 3, \"force\": false}}}}}\n  ]",
         ),
         with(
-            "\"world\": {\"runs\": [{}]},\n  \"faults\": [\n    {\"id\": \"P4\", \"what\": {\"strike\": {\"when\": {\"at\": 1},\n      \"what\": {\"kill-runner\": {\"task\": {\"run\": 0, \"action\": \"destroy\"}, \"is-oom\": true}}}}}\n  ]",
+            "\"world\": {\"runs\": [{}]},\n  \"faults\": [\n    {\"id\": \"P4\", \
+               \"what\": {\"strike\": {\"when\": {\"at\": 1},\n      \"what\": {\"kill-runner\": {\"task\": {\"run\": 0, \
+               \"action\": \"destroy\"}, \"is-oom\": true}}}}}\n  ]",
         ),
         with(
-            "\"world\": {\"runs\": [{}]},\n  \"faults\": [\n    {\"id\": \"A1\", \"what\": {\"strike\": {\"when\": {\"at\": 1},\n      \"what\": {\"pause\": {\"who\": {\"controller\": 1}, \"for-ms\": 5}}}}}\n  ]",
+            "\"world\": {\"runs\": [{}]},\n  \"faults\": [\n    {\"id\": \"A1\", \
+               \"what\": {\"strike\": {\"when\": {\"at\": 1},\n      \"what\": {\"pause\": {\"who\": {\"controller\": 1}, \
+               \"for-ms\": 5}}}}}\n  ]",
         ),
     ];
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
@@ -318,7 +324,9 @@ fn count(value: &Value) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: CASES, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn broken_bytes_are_told_and_nothing_panics(seed in 0..200_u64, edits in edits()) {
