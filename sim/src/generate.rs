@@ -152,6 +152,7 @@ fn profile(dice: &mut Dice) -> Profile {
         console: Span::Even { min: 0, max: dice.one(&[100, 20_000]) },
         console_pieces: dice.few(1, 3),
         fails_permille,
+        unread_permille: 200,
         no_changes_permille: dice.one(&[0, 0, 0, 1_000]),
         stop: Span::Even { min: 100, max: dice.one(&[1_000, 20_000]) },
         deaf_permille: dice.one(&[0, 0, 0, 1_000]),

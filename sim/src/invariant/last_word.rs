@@ -107,12 +107,13 @@ impl Checks {
     }
 
     /// A file of a worker is on its way, or there.
-    pub(super) fn uploaded(&mut self, number: TaskNumber, kind: BlobKind, is_stored: bool) {
+    pub(super) fn uploaded(&mut self, number: TaskNumber, kind: BlobKind, is_stored: bool) -> Checked {
         if kind == BlobKind::ErroredState {
             let watched = self.tasks.entry(number).or_default();
             watched.state_sent = true;
             watched.state_stored |= is_stored;
         }
+        Ok(())
     }
 
     /// A worker's process has ended.
@@ -129,8 +130,9 @@ impl Checks {
             watched.left = Some((process, exit_code));
         }
         let is_pressed = watched.stopped;
-        // Who never heard that it was confirmed has run nothing, and has nothing to say.
-        let is_confirmed = watched.acked.contains_key(&process);
+        // Who never heard that it was confirmed has run nothing, and has nothing to say once all is over.
+        let is_open = truth.end.is_none() && truth.confirms.iter().any(|confirm| confirm.process == process);
+        let is_confirmed = watched.acked.contains_key(&process) || is_open;
         if !is_confirmed || exit_code == KILLED || is_pressed || self.excuses.loses_time(number) {
             return Ok(());
         }

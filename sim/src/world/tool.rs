@@ -39,8 +39,6 @@ const UNREAD: Purpose = Purpose::named("unread");
 const UNHEARD: Purpose = Purpose::named("unheard");
 const NO_CHANGES: Purpose = Purpose::named("no changes");
 
-/// Of 1000 tools that read the state while Scalr is away, how many give up on it.
-const UNREAD_PERMILLE: u32 = 200;
 /// Of 1000 commands that end with their runner, of how many nobody hears.
 const UNHEARD_PERMILLE: u32 = 300;
 /// How soon a tool that hangs on a full pipe finds that there is room.
@@ -357,7 +355,7 @@ impl World {
             stage == Stage::Apply && !is_state_lost && (is_unpushed || (exit_code != 0 && leaves_state));
         let is_unread = is_away
             && matches!(stage, Stage::Init | Stage::Plan)
-            && self.luck.permille(UNREAD, key, 0, UNREAD_PERMILLE);
+            && self.luck.permille(UNREAD, key, 0, profile.unread_permille);
         let is_refused = stage == Stage::PushState && !self.is_scalr_up();
         let is_alone = is_unpushed || is_unread || is_refused;
         let exit_code = if is_alone && exit_code == 0 { 1 } else { exit_code };
