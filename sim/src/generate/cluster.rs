@@ -27,7 +27,8 @@ pub(super) fn setup(dice: &mut Dice) -> ClusterSetup {
     setup.job.has_failure_policy = dice.permille(850);
     if dice.permille(500) {
         // Images that every node has: what goes wrong later is reached sooner.
-        setup.kubelet = KubeletSetup { pull_cold: Span::Even { min: 500, max: 3_000 }, ..KubeletSetup::default() };
+        setup.kubelet =
+            KubeletSetup { pull_cold: Span::Even { min: 500, max: 3_000 }, ..KubeletSetup::default() };
     }
     if dice.permille(200) {
         setup.watch.lasts = Span::Even { min: 5_000, max: 30_000 };

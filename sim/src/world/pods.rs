@@ -21,7 +21,7 @@ const WORKER_BEGINS: Purpose = Purpose::named("worker begins");
 const RUNNER_READY: Purpose = Purpose::named("runner ready");
 
 /// How long a runner waits for its worker, as the real one.
-const CONNECT_WAIT_MS: u64 = 3_600_000;
+const CONNECT_WAIT_MS: u64 = 600_000;
 
 /// 128 + SIGKILL.
 const KILLED: i32 = 137;

@@ -173,7 +173,8 @@ fn every_step_tells_a_line() {
             score.push_str(&format!("{}: {}\n", line.who, line.what));
         }
     }
-    for word in ["agent-0: begins", "worker 0:plan: begins", "granted", "confirmed", "init begins", "is over"] {
+    for word in ["agent-0: begins", "worker 0:plan: begins", "granted", "confirmed", "init begins", "is over"]
+    {
         assert!(score.contains(word), "no {word}");
     }
 }
