@@ -20,9 +20,7 @@ fn a_hundred_thousand_scenarios() {
     let total = sweep(seed, seeds::scenarios(), seeds::count("SIM_BROKEN_MAX", BROKEN_MAX));
     println!("{} scenarios, {} faults fired", total.scenarios, total.faults());
     print!("{}", details(&total));
-    if !total.broken.is_empty() {
-        panic!("{}", failures(&total));
-    }
+    assert!(total.broken.is_empty(), "{}", failures(&total));
     let unseen = unseen(&total);
     assert!(unseen.is_empty(), "never met, though it can be:\n{}", unseen.join("\n"));
 }
