@@ -166,7 +166,7 @@ impl Checks {
         let is_sure = !grows
             && !self.excuses.is_scalr_troubled()
             && !self.excuses.any(&OF_NODES)
-            && !self.excuses.any(&[FaultId::A10, FaultId::A11, FaultId::A12])
+            && !self.excuses.any(&[FaultId::S13, FaultId::A10, FaultId::A11, FaultId::A12])
             && status_of(world, process).is_some_and(|status| status.is_ready && !status.is_draining);
         if !is_sure {
             return Ok(());
