@@ -41,7 +41,8 @@ invariants! {
     NoTaskLost "I3 NO_TASK_LOST" "Every task that was queued ends in exactly one outcome.";
     ReportMatchesTruth "I4 REPORT_MATCHES_TRUTH" "The outcome says how it really ended.";
     CapRespected "I5 CAP_RESPECTED"
-        "No controller makes more Jobs than its capacity leaves room for, those in flight counted, nor two for one grant.";
+        "No controller makes more Jobs than its capacity leaves room for, those in flight counted, nor \
+         two for one grant.";
     WorkspaceSerial "I6 WORKSPACE_SERIAL"
         "Two applies of one workspace never run at once: Scalr sees to it, and nobody here undoes it.";
     UidSafety "I7 UID_SAFETY" "No Job is deleted but the one that was meant.";
@@ -59,7 +60,7 @@ invariants! {
     WorkConserving "I16 WORK_CONSERVING"
         "No free controller waits 30 s while another holds what it can't launch.";
     PolicyPure "I16 POLICY_PURE" "The same view makes the same plan."
-        ("a property of every policy, tested where they are; two runs of one scenario are compared by their hash");
+        ("a property of every policy, tested where they are; two runs of a scenario have one hash");
     Explained "I17 EXPLAINED" "Every task that is held has a reason, and the reason is true.";
     AllOver "L1 ALL_TERMINAL" "After everything has healed, every run comes to its end.";
     Converged "L2 ESR" "What has come to rest stays at rest.";
@@ -70,7 +71,8 @@ invariants! {
     BoundedLatency "L5 BOUNDED_LATENCY" "While there is room for all that comes, nobody waits for long."
         ("a property of a whole workload: its own test, without faults, over many arrivals");
     Recovers "L6 RECOVERS"
-        "Half a minute after a controller began in calm weather it knows every Job, and asks for work where it has room.";
+        "Half a minute after a controller began in calm weather it knows every Job, and asks for work \
+         where it has room.";
     ShutdownInTime "L7 SHUTDOWN_IN_TIME" "Whoever is told to stop has ended before his grace has.";
     DoorBeforeDelete "R1 DOOR_BEFORE_DELETE"
         "No Job is deleted whose task could still start or has started and runs.";
@@ -83,20 +85,24 @@ invariants! {
         "No task changes hands twice for balance without a launch in between.";
     LaunchLease "R6 LAUNCH_LEASE" "No lease lapses whose holder lives and can reach Scalr.";
     DrainBeforeSignal "R7 DRAIN_BEFORE_SIGNAL"
-        "A tool's output is taken whatever becomes of it, before the tool is told to stop: a full pipe would hang it.";
+        "A tool's output is taken whatever becomes of it, before the tool is told to stop: a full pipe \
+         would hang it.";
     StateKept "R8 STATE_KEPT" "A state that an apply has left is uploaded before the outcome goes out.";
     LastWord "R9 LAST_WORD"
         "A worker that was confirmed leaves only when its outcome is recorded, late or not.";
     GivenBackUnlaunched "R10 GIVEN_BACK_UNLAUNCHED"
         "What was launched is never given back by a stop or for balance; what was not is, by a stop.";
     SlowsDown "R11 SLOWS_DOWN"
-        "Where the cluster asks for patience or leaves Jobs without pods, fewer are made, and none before it said.";
+        "Where the cluster asks for patience or leaves Jobs without pods, fewer are made, and none \
+         before it said.";
     RefusedOnce "R12 REFUSED_ONCE"
-        "A Job that was made, or refused for good, is not made again under its grant; a refusal is told to Scalr.";
+        "A Job that was made, or refused for good, is not made again under its grant; a refusal is told \
+         to Scalr.";
     DoorMeansItsFence "R13 DOOR_MEANS_ITS_FENCE"
         "A door is shut only by who was granted this fence or found its Job, and for a reason that is so.";
     StopsInTime "R14 STOPS_IN_TIME"
-        "Without contact work is stopped in time before the task is lost, counted from when the last renewal was sent.";
+        "Without contact work is stopped in time before the task is lost, counted from when the last \
+         renewal was sent.";
     AsksInTurn "R15 ASKS_IN_TURN"
         "Tasks are asked for neither before the first heartbeat was answered nor after a stop was told.";
     RunnerFirst "R16 RUNNER_FIRST" "Nobody claims a task before the runner has answered.";

@@ -45,10 +45,11 @@ impl Checks {
     }
 
     /// A worker has heard that its lease was renewed by what it sent then.
-    pub(super) fn renewed(&mut self, number: TaskNumber, process: ProcessId, sent: Millis) {
+    pub(super) fn renewed(&mut self, number: TaskNumber, process: ProcessId, sent: Millis) -> Checked {
         let acked = &mut self.tasks.entry(number).or_default().acked;
         let at = acked.entry(process).or_default();
         *at = sent.max(*at);
+        Ok(())
     }
 
     /// A worker signals what runs.

@@ -156,10 +156,7 @@ impl Checks {
                 Ok(())
             }
             FactKind::Overstayed { process } => self.overstayed(number, *process),
-            FactKind::Renewed { process, sent } => {
-                self.renewed(number, *process, *sent);
-                Ok(())
-            }
+            FactKind::Renewed { process, sent } => self.renewed(number, *process, *sent),
             FactKind::CodeBegan { process, pod, stage, is_confirmed, .. } => {
                 self.code_began(world, number, (*process, *pod, *stage), *is_confirmed)
             }
@@ -175,14 +172,8 @@ impl Checks {
                 self.tasks.entry(number).or_default().state_of = Some(*process);
                 Ok(())
             }
-            FactKind::UploadSent { kind, .. } => {
-                self.uploaded(number, *kind, false);
-                Ok(())
-            }
-            FactKind::Uploaded { kind, .. } => {
-                self.uploaded(number, *kind, true);
-                Ok(())
-            }
+            FactKind::UploadSent { kind, .. } => self.uploaded(number, *kind, false),
+            FactKind::Uploaded { kind, .. } => self.uploaded(number, *kind, true),
             FactKind::FinishSent { process, outcome, exit_code, log_bytes } => {
                 self.finish_sent(number, truth, *process, (*outcome, *exit_code, *log_bytes))
             }
