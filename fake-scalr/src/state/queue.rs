@@ -76,7 +76,8 @@ impl State {
         let room = size(u64::from(slots) + u64::from(ask.ahead));
         let mut picked = self.pick(now, id, &ask.actions, room + others);
         let held = picked.split_off(slots_now.min(picked.len()));
-        picked.extend(held.into_iter().skip(others).take(room - slots_now));
+        let held = held.into_iter().skip(others).filter(|task| !self.is_on_its_way(now, task));
+        picked.extend(held.take(room - slots_now));
         if picked.is_empty() && ask.slots > 0 && ask.wait_ms > 0 {
             // Not a fact that must survive: neither journaled nor counted as a change.
             self.waiters.insert(id.clone(), Waiter { asked: ask.slots, slots, until_ms });
@@ -114,6 +115,12 @@ impl State {
             .get(&place.task)
             .and_then(|task| task.avoid.as_ref())
             .is_some_and(|(avoided, until_ms)| avoided == agent && now.ms < *until_ms)
+    }
+
+    /// Whether it was given back for somebody's free slot a moment ago: whoever has one may be between two asks.
+    fn is_on_its_way(&self, now: Now, task: &TaskId) -> bool {
+        let avoid = self.tasks.get(task).and_then(|task| task.avoid.as_ref());
+        avoid.is_some_and(|(_, until_ms)| now.ms < *until_ms)
     }
 
     /// Lends a task to an agent under a new fence.

@@ -129,6 +129,34 @@ fn look_ahead_comes_after_everybodys_free_slots() {
 }
 
 #[test]
+fn what_was_given_back_for_a_free_slot_goes_to_nobodys_look_ahead() {
+    check(
+        "0 register a
+         0 register b
+         0 register c
+         1 run dry
+         1 acquire a slots=0 ahead=5
+         2 release a t1 1 rebalance
+         3 acquire b slots=0 ahead=5
+         4 acquire c slots=1
+         5 release c t1 3 rebalance
+         36 acquire b slots=0 ahead=5",
+        expect![[r#"
+            0 register a → 201
+            0 register b → 201
+            0 register c → 201
+            1 run dry → r1
+            1 acquire a slots=0 ahead=5 → t1@1
+            2 release a t1 1 rebalance → done
+            3 acquire b slots=0 ahead=5 → nothing
+            4 acquire c slots=1 → t1@3
+            5 release c t1 3 rebalance → done
+            36 acquire b slots=0 ahead=5 → t1@5
+        "#]],
+    );
+}
+
+#[test]
 fn who_waited_too_long_wants_nothing() {
     check(
         "0 register a
