@@ -49,6 +49,11 @@ ci:
 fmt:
     cargo fmt --all
 
+# The stories of outages and signals at their full length: a quarter of an hour
+[group('check')]
+soak *name:
+    scripts/soak {{ name }}
+
 # Measure, and write docs/benchmarks.md
 [group('write')]
 bench:

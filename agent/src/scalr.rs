@@ -26,10 +26,13 @@ use scalr_protocol::{
 };
 use url::Url;
 
-pub use self::task::{BlobBody, HttpTask};
 use self::{
     answer::{Refusal, scalr_error},
     call::{Call, Caller},
+};
+pub use self::{
+    call::Bounds,
+    task::{BlobBody, HttpTask},
 };
 
 /// Where the pool token comes from.
@@ -70,6 +73,13 @@ impl HttpScalr {
     pub fn new(client: reqwest::Client, url: &Url, source: TokenSource) -> Result<Self, std::io::Error> {
         let tokens = Tokens { pool: source.read()?, session: None };
         Ok(Self { caller: Caller::new(client, url), source, tokens: Arc::new(RwLock::new(tokens)) })
+    }
+
+    /// With other bounds than the usual ones.
+    #[must_use]
+    pub fn within(mut self, bounds: Bounds) -> Self {
+        self.caller.bounds = bounds;
+        self
     }
 
     /// The calls of one task, with this session until `start` brings the task's own token.
@@ -121,9 +131,6 @@ impl HttpScalr {
     }
 }
 
-/// How much longer than a long poll's own wait its answer may take.
-const LONG_POLL_SLACK_MS: u64 = 15_000;
-
 impl Scalr for HttpScalr {
     async fn register(&self, request: &Register) -> Result<Registration, ScalrError> {
         let mut answer = self.register_once(request).await;
@@ -152,7 +159,7 @@ impl Scalr for HttpScalr {
     async fn acquire(&self, agent: &AgentId, request: &Acquire) -> Result<Acquired, ScalrError> {
         let path = format!("/agents/{agent}/acquire");
         let call = Call::post(&path, &self.session_token()).message(request);
-        let answer = self.caller.ask_if_any(call.within_ms(request.wait_ms + LONG_POLL_SLACK_MS)).await;
+        let answer = self.caller.ask_if_any(call.long_poll(request.wait_ms)).await;
         answer.map(Option::unwrap_or_default).map_err(scalr_error)
     }
 
@@ -180,7 +187,7 @@ impl Scalr for HttpScalr {
 
     async fn messages(&self, agent: &AgentId, after: u64, wait_ms: u64) -> Result<Messages, ScalrError> {
         let path = format!("/agents/{agent}/messages?after={after}&wait-ms={wait_ms}");
-        let call = Call::get(&path, &self.session_token()).within_ms(wait_ms + LONG_POLL_SLACK_MS);
+        let call = Call::get(&path, &self.session_token()).long_poll(wait_ms);
         let answer = self.caller.ask_if_any(call).await.map_err(scalr_error)?;
         Ok(answer.unwrap_or(Messages { last: after, hints: Vec::new() }))
     }

@@ -11,7 +11,7 @@ use scalr_protocol::{
     error::{ErrorCode, Errors},
 };
 
-use super::call::read;
+use super::call::{REFUSAL_BYTES_MAX, read, speaks_protocol};
 
 /// How long a `Retry-After` may be at most: a server that says a year would stop the agent for good.
 const RETRY_AFTER_MS_MAX: u64 = 10 * 60 * 1_000;
@@ -47,6 +47,11 @@ impl Refusal {
         Self::Unanswered { detail: cut(detail.to_owned()) }
     }
 
+    /// Something between us and the server has answered: nobody knows what the server would say.
+    pub(crate) fn of_stranger(status: StatusCode) -> Self {
+        Self::broken(&format!("HTTP {status} from something that does not speak the agent protocol"))
+    }
+
     /// Reads a refusal from its answer.
     pub(crate) async fn read(answer: Response) -> Self {
         let status = answer.status();
@@ -56,13 +61,16 @@ impl Refusal {
             StatusCode::RANGE_NOT_SATISFIABLE => parse_stored(header(reqwest::header::RANGE)).ok(),
             _ => None,
         };
-        let first = read(answer)
+        let is_servers = speaks_protocol(&answer);
+        let first = read(answer, REFUSAL_BYTES_MAX)
             .await
             .ok()
             .and_then(|body| serde_json::from_slice::<Errors>(&body).ok())
             .and_then(|errors| errors.errors.into_iter().next());
         let (code, detail) = match first {
             Some(error) => (error.code, cut(error.to_string())),
+            // When to come back is worth knowing whoever says it.
+            None if !is_servers && retry_after_ms.is_none() => return Self::of_stranger(status),
             None => (code_of(status), format!("HTTP {status} without a reason")),
         };
         let said = refusal::Refusal { status: status.as_u16(), code, detail, retry_after_ms };

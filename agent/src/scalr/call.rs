@@ -17,11 +17,47 @@ use url::Url;
 
 use super::answer::Refusal;
 
-/// How long a call may take that is no long poll: longer than any server answers, shorter than a launch
-/// lease.
-const CALL_MS_MAX: u64 = 30_000;
-/// How large a message may be that is no octet stream: a payload with thousands of variables is far below.
-const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long calls may take, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// A call that is no long poll.
+    pub call_ms: u64,
+    /// How much longer than a long poll's own wait its answer may take.
+    pub long_poll_slack_ms: u64,
+    /// A blob, either way.
+    pub blob_ms: u64,
+    /// How long a blob may be silent in between.
+    pub blob_silence_ms: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            // Longer than any server answers, shorter than a launch lease.
+            call_ms: 30_000,
+            long_poll_slack_ms: 15_000,
+            // A gigabyte at a megabyte a second, and some.
+            blob_ms: 20 * 60 * 1_000,
+            blob_silence_ms: 60_000,
+        }
+    }
+}
+
+/// What kind of wait a call is.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Call,
+    LongPoll { wait_ms: u64 },
+    Blob,
+}
+
+/// How large a message may be that is no octet stream: verdicts on ten thousand Jobs are about a megabyte.
+/// Two are read at once while a task is at work, and a worker has 64 MiB for everything.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How large a payload may be: one with thousands of variables is far below. Nothing else is read meanwhile.
+const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How large a refusal may be, of which a few hundred characters are kept.
+pub(super) const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
 /// A call, ready to be made.
 #[derive(Debug)]
@@ -31,7 +67,8 @@ pub(crate) struct Call {
     authorization: HeaderValue,
     headers: Vec<(HeaderName, String)>,
     body: Body,
-    within: Duration,
+    wait: Wait,
+    answer_bytes_max: usize,
 }
 
 impl Call {
@@ -46,7 +83,8 @@ impl Call {
             authorization,
             headers: Vec::new(),
             body: Body::from(Bytes::new()),
-            within: Duration::from_millis(CALL_MS_MAX),
+            wait: Wait::Call,
+            answer_bytes_max: MESSAGE_BYTES_MAX,
         }
     }
 
@@ -93,9 +131,21 @@ impl Call {
         self
     }
 
-    /// May take this long rather than the usual time.
-    pub(crate) fn within_ms(mut self, within_ms: u64) -> Self {
-        self.within = Duration::from_millis(within_ms);
+    /// The server waits this long before it answers.
+    pub(crate) fn long_poll(mut self, wait_ms: u64) -> Self {
+        self.wait = Wait::LongPoll { wait_ms };
+        self
+    }
+
+    /// It is answered with all that a task needs.
+    pub(crate) fn for_payload(mut self) -> Self {
+        self.answer_bytes_max = PAYLOAD_BYTES_MAX;
+        self
+    }
+
+    /// It carries a blob.
+    pub(crate) fn of_blob(mut self) -> Self {
+        self.wait = Wait::Blob;
         self
     }
 }
@@ -105,11 +155,21 @@ impl Call {
 pub(crate) struct Caller {
     client: reqwest::Client,
     base: String,
+    pub(super) bounds: Bounds,
 }
 
 impl Caller {
     pub(crate) fn new(client: reqwest::Client, url: &Url) -> Self {
-        Self { client, base: format!("{}{BASE_PATH}", url.as_str().trim_end_matches('/')) }
+        let base = format!("{}{BASE_PATH}", url.as_str().trim_end_matches('/'));
+        Self { client, base, bounds: Bounds::default() }
+    }
+
+    fn within(&self, wait: Wait) -> Duration {
+        Duration::from_millis(match wait {
+            Wait::Call => self.bounds.call_ms,
+            Wait::LongPoll { wait_ms } => wait_ms.saturating_add(self.bounds.long_poll_slack_ms),
+            Wait::Blob => self.bounds.blob_ms,
+        })
     }
 
     /// Makes a call whose answer is a message.
@@ -122,11 +182,12 @@ impl Caller {
 
     /// Makes a call whose answer is a message, or nothing (204).
     pub(crate) async fn ask_if_any<A: DeserializeOwned>(&self, call: Call) -> Result<Option<A>, Refusal> {
+        let bytes_max = call.answer_bytes_max;
         let answer = self.send(call).await?;
         if answer.status().as_u16() == 204 {
             return Ok(None);
         }
-        let body = read(answer).await?;
+        let body = read(answer, bytes_max).await?;
         let document: Document<A> = serde_json::from_slice(&body)
             .map_err(|error| Refusal::broken(&format!("an unreadable answer: {error}")))?;
         Ok(Some(document.data.attributes))
@@ -143,7 +204,7 @@ impl Caller {
         let mut request = self
             .client
             .request(call.method, url)
-            .timeout(call.within)
+            .timeout(self.within(call.wait))
             .header(AUTHORIZATION, call.authorization)
             .header(ACCEPT, MEDIA_TYPE)
             .header(VERSION_HEADER, VERSION);
@@ -151,16 +212,25 @@ impl Caller {
             request = request.header(name, value);
         }
         let answer = request.body(call.body).send().await.map_err(|error| Refusal::unanswered(&error))?;
-        if answer.status().is_success() { Ok(answer) } else { Err(Refusal::read(answer).await) }
+        if !answer.status().is_success() {
+            return Err(Refusal::read(answer).await);
+        }
+        // A page to sign in at, of whatever stands between, must not be taken for "done".
+        if speaks_protocol(&answer) { Ok(answer) } else { Err(Refusal::of_stranger(answer.status())) }
     }
 }
 
+/// Whether an answer says that it is one of the agent protocol.
+pub(super) fn speaks_protocol(answer: &Response) -> bool {
+    answer.headers().contains_key(VERSION_HEADER)
+}
+
 /// Reads a message's body, within its bound.
-pub(super) async fn read(mut answer: Response) -> Result<Bytes, Refusal> {
+pub(super) async fn read(mut answer: Response, bytes_max: usize) -> Result<Bytes, Refusal> {
     let mut body = BytesMut::new();
     while let Some(piece) = answer.chunk().await.map_err(|error| Refusal::unanswered(&error))? {
-        if body.len() + piece.len() > MESSAGE_BYTES_MAX {
-            return Err(Refusal::broken(&format!("an answer of more than {MESSAGE_BYTES_MAX} bytes")));
+        if body.len() + piece.len() > bytes_max {
+            return Err(Refusal::broken(&format!("an answer of more than {bytes_max} bytes")));
         }
         body.extend_from_slice(&piece);
     }

@@ -23,15 +23,11 @@ use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
 use super::{
-    HttpScalr, LONG_POLL_SLACK_MS,
+    HttpScalr,
     answer::{Refusal, task_error},
     call::{Call, Caller},
 };
 
-/// How long a blob may take either way: a gigabyte at a megabyte a second, and some.
-const BLOB_MS_MAX: u64 = 20 * 60 * 1_000;
-/// How long a blob may be silent in between.
-const BLOB_SILENCE_MS_MAX: u64 = 60_000;
 /// How much of a file is read at a time: large enough that calls don't count, small in a worker's memory.
 const FILE_CHUNK_BYTES: usize = 64 * 1024;
 
@@ -63,7 +59,7 @@ impl TaskApi for HttpTask {
 
     async fn start(&self, task: &TaskId, fence: Fence, key: &str) -> Result<Started, TaskError> {
         let path = format!("/agent-tasks/{task}/start");
-        let call = Call::post(&path, &self.session.session_token()).message(&Start { fence });
+        let call = Call::post(&path, &self.session.session_token()).message(&Start { fence }).for_payload();
         let started: Started =
             self.caller.ask(call.header(header(IDEMPOTENCY_HEADER), key)).await.map_err(task_error)?;
         // A replayed answer brings the same token; whichever came first is the one.
@@ -78,7 +74,7 @@ impl TaskApi for HttpTask {
 
     async fn signals(&self, task: &TaskId, after: u64, wait_ms: u64) -> Result<Signals, TaskError> {
         let path = format!("/agent-tasks/{task}/signals?after={after}&wait-ms={wait_ms}");
-        let call = Call::get(&path, &self.token()).within_ms(wait_ms + LONG_POLL_SLACK_MS);
+        let call = Call::get(&path, &self.token()).long_poll(wait_ms);
         let answer = self.caller.ask_if_any(call).await.map_err(task_error)?;
         Ok(answer.unwrap_or(Signals { last: after, signals: Vec::new() }))
     }
@@ -95,8 +91,10 @@ impl TaskApi for HttpTask {
 
     async fn blob(&self, task: &TaskId, kind: BlobKind) -> Result<BlobBody, TaskError> {
         let path = format!("/agent-tasks/{task}/blobs/{kind}");
-        let call = Call::get(&path, &self.token()).within_ms(BLOB_MS_MAX);
-        self.caller.send(call).await.map(BlobBody).map_err(task_error)
+        let call = Call::get(&path, &self.token()).of_blob();
+        let silence_ms = self.caller.bounds.blob_silence_ms;
+        let answer = self.caller.send(call).await.map_err(task_error)?;
+        Ok(BlobBody { answer, silence_ms })
     }
 
     async fn put_blob(&self, task: &TaskId, blob: &BlobRef, file: std::fs::File) -> Result<(), TaskError> {
@@ -108,7 +106,7 @@ impl TaskApi for HttpTask {
             .octets(Body::wrap_stream(bytes))
             .header(header(DIGEST_HEADER), &blob.sha256.to_header())
             .header(CONTENT_LENGTH, &blob.bytes.to_string())
-            .within_ms(BLOB_MS_MAX);
+            .of_blob();
         self.caller.tell(call).await.map_err(task_error)
     }
 
@@ -131,15 +129,17 @@ fn stored(answer: &Response) -> Result<u64, TaskError> {
 
 /// A blob on its way here.
 #[derive(Debug)]
-pub struct BlobBody(Response);
+pub struct BlobBody {
+    answer: Response,
+    silence_ms: u64,
+}
 
 impl BlobBytes for BlobBody {
     async fn next(&mut self) -> Result<Option<Bytes>, TaskError> {
-        match tokio::time::timeout(Duration::from_millis(BLOB_SILENCE_MS_MAX), self.0.chunk()).await {
+        let silence_ms = self.silence_ms;
+        match tokio::time::timeout(Duration::from_millis(silence_ms), self.answer.chunk()).await {
             Ok(piece) => piece.map_err(|error| task_error(Refusal::unanswered(&error))),
-            Err(_) => {
-                Err(TaskError::Unreachable { detail: format!("nothing came for {BLOB_SILENCE_MS_MAX} ms") })
-            }
+            Err(_) => Err(TaskError::Unreachable { detail: format!("nothing came for {silence_ms} ms") }),
         }
     }
 }

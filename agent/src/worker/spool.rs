@@ -12,7 +12,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use rustix::fs::FallocateFlags;
 use sha2::{Digest, Sha256};
@@ -59,6 +62,8 @@ pub struct Spool {
 #[derive(Clone, Debug)]
 pub struct SpoolReader {
     file: Arc<File>,
+    /// What lies before it is no longer on disk, and would be read as zeros.
+    first_kept: Arc<AtomicU64>,
 }
 
 impl Spool {
@@ -76,7 +81,7 @@ impl Spool {
     /// Starts one in an empty file.
     pub(super) fn over(file: File) -> Self {
         Self {
-            reader: SpoolReader { file: Arc::new(file) },
+            reader: SpoolReader { file: Arc::new(file), first_kept: Arc::default() },
             bytes: 0,
             acknowledged: 0,
             bytes_max: SPOOL_BYTES_MAX,
@@ -141,6 +146,7 @@ impl Spool {
         self.acknowledged = self.acknowledged.max(bytes.min(self.bytes));
         let now = self.acknowledged.saturating_sub(KEPT_BYTES) / PUNCH_BYTES;
         if now > before {
+            self.reader.first_kept.store(self.first_kept(), Ordering::SeqCst);
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             let (from, to) = (before * PUNCH_BYTES, now * PUNCH_BYTES);
             // A filesystem that can't do it keeps its bytes: more disk, nothing lost.
@@ -193,7 +199,7 @@ impl Spool {
         Ok(self.reader.read(from, left.min(bytes_max))?)
     }
 
-    /// A reader for another task. It does not know what was released: ask only for what is not acknowledged.
+    /// A reader for another task.
     pub fn reader(&self) -> SpoolReader {
         self.reader.clone()
     }
@@ -208,10 +214,16 @@ impl Spool {
 }
 
 impl SpoolReader {
-    /// Reads exactly `bytes` bytes from `from` on; an error where so many were not appended.
+    /// Reads exactly `bytes` bytes from `from` on; an error where so many were not appended, or where some
+    /// are no longer kept.
     pub fn read(&self, from: u64, bytes: usize) -> io::Result<Vec<u8>> {
         let mut read = vec![0; bytes];
         self.file.read_exact_at(&mut read, from)?;
+        // Looked at afterwards, since it may have been released meanwhile.
+        let first_kept = self.first_kept.load(Ordering::SeqCst);
+        if from < first_kept {
+            return Err(io::Error::other(ReadError::Released { first_kept }));
+        }
         Ok(read)
     }
 }

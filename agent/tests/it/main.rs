@@ -8,6 +8,8 @@ mod runner;
 #[cfg(test)]
 mod scalr_contract;
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod terraform;

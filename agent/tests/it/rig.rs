@@ -35,7 +35,7 @@ use self::{remains::Remains, web::Web};
 /// take, so that the rig still tells what it saw.
 const WAIT: Duration = Duration::from_secs(40);
 /// The same where times have their full length.
-const SOAK_WAIT: Duration = Duration::from_secs(15 * 60);
+const SOAK_WAIT: Duration = Duration::from_mins(15);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The agent's program.

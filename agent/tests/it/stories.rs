@@ -8,7 +8,9 @@ mod once;
 mod outages;
 mod runs;
 mod server;
+mod signals;
 mod stops;
+mod strangers;
 
 use crate::rig::{self, Rig};
 

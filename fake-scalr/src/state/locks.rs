@@ -120,8 +120,8 @@ impl State {
             return Err(ApiError::new(ErrorCode::Invalid, "a lock needs an `ID`").at("/ID"));
         }
         let state = &self.workspace_at(id)?.state;
-        // A tool that could not push its state could not unlock either. What pushes it for the same task takes
-        // the lock over: nobody else could have written since.
+        // A tool that could not push its state could not unlock either. What pushes it for the same task
+        // takes the lock over: nobody else could have written since.
         let is_own = |lock: &Lock| lock.task.is_some() && lock.task == task;
         let takes_over = info.operation == STATE_PUSH && state.lock.as_ref().is_some_and(is_own);
         if let Some(holder) = state.held_by_other(Some(&info.id)).filter(|_| !takes_over) {

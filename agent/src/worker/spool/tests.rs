@@ -95,6 +95,10 @@ fn gives_the_disk_of_what_was_acknowledged_long_ago_back() {
     assert_eq!(spool.first_kept(), PUNCH_BYTES);
     assert!(blocks() < before, "{} bytes of disk before, {} after", before, blocks());
     assert!(matches!(spool.read(0, 5), Err(ReadError::Released { first_kept: PUNCH_BYTES })));
+    // A server that goes back so far gets nothing, rather than zeros for what was there.
+    let refused = spool.reader().read(PUNCH_BYTES - 1, 5).expect_err("it is gone");
+    assert_eq!(refused.to_string(), "bytes before 16777216 are no longer kept");
+    assert_eq!(spool.reader().read(PUNCH_BYTES, 5).expect("kept"), b"xxxxx");
     assert_eq!(spool.read(PUNCH_BYTES, 5).expect("read"), b"xxxxx");
     assert_eq!(spool.bytes(), 120 * 1024 * 1024);
 }

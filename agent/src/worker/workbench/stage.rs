@@ -260,18 +260,23 @@ impl<T: TaskApi> Work<T> {
         let (mut hash, mut length) = (Sha256::new(), 0);
         while let Some(piece) = bytes.next().await.map_err(|error| self.call_failed(code, &error))? {
             length += piece.len() as u64;
-            if length > bytes_max(kind) {
-                return Err(self.failed(code, &format!("the {kind} has more than {} bytes", bytes_max(kind))));
+            // The rest of what is no longer what was announced is not worth its room on the disk.
+            if length > expected.bytes.min(bytes_max(kind)) {
+                let error = format!("the {kind} has more than the {} bytes announced", expected.bytes);
+                return Err(self.failed(code, &error));
             }
             hash.update(&piece);
             file.write_all(&piece).map_err(io)?;
         }
         if Digest(hash.finalize().into()) == expected.sha256 {
             Ok(Some(()))
+        } else if length < expected.bytes {
+            // Cut on its way: another try may bring it whole.
+            let detail = format!("{length} bytes of the {kind} came, {} were announced", expected.bytes);
+            Err(self.call_failed(code, &TaskError::Unreachable { detail }))
         } else {
-            // Cut on its way, as a rule: another try may bring it whole.
-            Err(self
-                .call_failed(code, &TaskError::Unreachable { detail: format!("the {kind} came damaged") }))
+            // It came whole, so it is what the server keeps: another try brings the same.
+            Err(self.failed(code, &format!("the {kind} does not match its digest")))
         }
     }
 

@@ -114,11 +114,6 @@ impl Line {
         held(&self.shared.rules).push(Rule { method, path_end, trick, times });
     }
 
-    /// No more tricks.
-    pub(crate) fn is_honest(&self) {
-        held(&self.shared.rules).clear();
-    }
-
     /// How many calls of this method, whose path ends so, came until now.
     pub(crate) fn calls(&self, method: &str, path_end: &str) -> usize {
         let is_meant = |call: &&String| call.starts_with(method) && call.ends_with(path_end);
@@ -201,7 +196,8 @@ impl Shared {
 
     fn drawn(&self, method: &str, path: &str) -> Option<Trick> {
         let mut rules = held(&self.rules);
-        let fits = |rule: &&mut Rule| rule.times > 0 && rule.method == method && path.ends_with(rule.path_end);
+        let fits =
+            |rule: &&mut Rule| rule.times > 0 && rule.method == method && path.ends_with(rule.path_end);
         let rule = rules.iter_mut().find(fits)?;
         rule.times -= 1;
         Some(rule.trick.clone())

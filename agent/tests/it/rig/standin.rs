@@ -5,8 +5,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use super::Rig;
 
 /// Its plan has one change. Its apply marks `began` and each signal, and goes on until `go` is marked; then
-/// it marks `ended` and exits with what stands in `exit`, or 0. Where `chatty` is marked it says numbered lines
-/// meanwhile, which are also in `lines`.
+/// it marks `ended` and exits with what stands in `exit`, or 0. Where `plugin` is marked it has a child of
+/// its own group that any signal ends, and that marks `plugin`. Where `chatty` is marked it says numbered
+/// lines meanwhile, which are also in `lines`.
 const SCRIPT: &str = r#"#!/bin/sh
 marks=MARKS
 case "$1" in
@@ -23,6 +24,11 @@ apply)
   trap 'echo HUP >> $marks/signals' HUP
   echo began >> $marks/began
   echo "Applying."
+  if [ -e $marks/plugin ]; then
+    sh -c 'trap "echo hit >> MARKS/plugin; exit 1" INT TERM HUP
+           while [ ! -e MARKS/go ]; do sleep 0.05; done
+           echo whole >> MARKS/plugin'
+  fi
   n=0
   while [ ! -e $marks/go ]; do
     sleep 0.05
@@ -40,8 +46,8 @@ impl Rig {
         self.tool_of_script(&SCRIPT.replace("MARKS", &self.path().join("marks").display().to_string()));
     }
 
-    /// Lets the real tool be one that gives a state up at the first call that fails. What it does by itself for
-    /// minutes is too long for a story.
+    /// Lets the real tool be one that gives a state up at the first call that fails. What it does by itself
+    /// for minutes is too long for a story.
     pub(crate) fn impatient(&self) {
         let tool = self.tool.borrow().display().to_string();
         self.tool_of_script(&format!("#!/bin/sh\nexport TF_HTTP_RETRY_MAX=0\nexec {tool} \"$@\"\n"));

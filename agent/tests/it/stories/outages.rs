@@ -158,7 +158,10 @@ fn what_a_run_out_of_reach_for_too_long_has_done_is_delivered_late() {
     rig.until("the outcome came late", || rig.error(&run).contains("; its worker said later: errored"));
     rig.await_job_end("apply");
     let console = rig.console(&run);
-    assert!(console.contains("Contact with Scalr was lost for too long. Stopping gracefully..."), "{console}");
+    assert!(
+        console.contains("Contact with Scalr was lost for too long. Stopping gracefully..."),
+        "{console}"
+    );
     assert_eq!(console.matches("Interrupt received.").count(), 1, "{console}");
     assert!(!console.contains("the console ends here"), "{console}");
     assert!(rig.resources("slow").contains(&"first".to_owned()), "{:?}", rig.state("slow"));
