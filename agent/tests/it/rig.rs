@@ -422,6 +422,21 @@ impl Rig {
         self.until(&format!("the Job of the {stage} has ended"), || end.exists());
     }
 
+    /// The processes of this rig whose command line has all these words.
+    pub(crate) fn processes(&self, words: &[&str]) -> Vec<i32> {
+        let has_all = |line: &str| words.iter().all(|word| line.contains(word));
+        Remains::processes(&self.path)
+            .into_iter()
+            .filter(|(_, line)| has_all(line))
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
+    /// Whether nothing more will happen to a run.
+    pub(crate) fn is_over(&self, run: &str) -> bool {
+        OVER.contains(&self.status(run).as_str())
+    }
+
     /// Waits for something that is seen to happen.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, is_so: impl FnMut() -> bool) {
