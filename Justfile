@@ -25,7 +25,7 @@ test *filter:
 # Format, clippy and docs, with no warning left
 [group('check')]
 lint:
-    cargo fmt --package scalr-protocol --package scalr-core --package scalr-agent --package fake-scalr --check
+    cargo fmt --all --check
     cargo clippy --workspace --all-targets -- --deny warnings
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --quiet
 

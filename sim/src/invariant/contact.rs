@@ -45,6 +45,7 @@ impl Checks {
     }
 
     /// A worker has heard that its lease was renewed by what it sent then.
+    #[expect(clippy::unnecessary_wraps, reason = "one of the arms of a match, which are checks")]
     pub(super) fn renewed(&mut self, number: TaskNumber, process: ProcessId, sent: Millis) -> Checked {
         let acked = &mut self.tasks.entry(number).or_default().acked;
         let at = acked.entry(process).or_default();

@@ -107,6 +107,7 @@ impl Checks {
     }
 
     /// A file of a worker is on its way, or there.
+    #[expect(clippy::unnecessary_wraps, reason = "one of the arms of a match, which are checks")]
     pub(super) fn uploaded(&mut self, number: TaskNumber, kind: BlobKind, is_stored: bool) -> Checked {
         if kind == BlobKind::ErroredState {
             let watched = self.tasks.entry(number).or_default();

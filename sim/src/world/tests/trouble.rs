@@ -1,5 +1,7 @@
 //! What goes wrong on the way of a call, with a process, or with the server: the runs come to their end.
 
+use std::fmt::Write as _;
+
 use fake_scalr::state::status::RunStatus;
 use scalr_core::clock::Millis;
 use scalr_protocol::error::ErrorCode;
@@ -170,7 +172,7 @@ fn every_step_tells_a_line() {
     let mut score = String::new();
     while world.step().is_some() && !world.is_over() {
         for line in world.score() {
-            score.push_str(&format!("{}: {}\n", line.who, line.what));
+            let _ = writeln!(score, "{}: {}", line.who, line.what);
         }
     }
     for word in ["agent-0: begins", "worker 0:plan: begins", "granted", "confirmed", "init begins", "is over"]

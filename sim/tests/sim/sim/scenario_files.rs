@@ -117,6 +117,7 @@ fn files_that_are_no_json() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of examples and what is said to each")]
 fn fields_that_are_wrong() {
     let files = [
         "{\"version\": 2, \"what\": 1}".to_owned(),

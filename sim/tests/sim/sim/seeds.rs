@@ -36,7 +36,7 @@ pub(super) fn count(name: &str, usual: u64) -> u64 {
         None => usual,
         Some(said) => match said.replace('_', "").parse() {
             Ok(count) => count,
-            Err(_) => panic!("{name} is {said:?}, expected a number"),
+            Err(error) => panic!("{name} is {said:?}, expected a number: {error}"),
         },
     }
 }
