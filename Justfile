@@ -49,7 +49,7 @@ ci:
 fmt:
     cargo fmt --all
 
-# The stories of outages and signals at their full length: a quarter of an hour
+# The stories of outages, signals and kills at their full length: half an hour
 [group('check')]
 soak *name:
     scripts/soak {{ name }}

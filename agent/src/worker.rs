@@ -122,6 +122,7 @@ fn work_options(args: &WorkerArgs, url: Url, private: &Path, client: connect::Cl
         private: private.to_owned(),
         socket: args.socket.clone(),
         runner_wait_ms: args.runner_wait.as_ms(),
+        grace_ms: args.task.worker_grace.as_ms(),
         tool_paths: args.task.tool_paths.iter().map(|tool| (tool.name.clone(), tool.path.clone())).collect(),
         client,
         inherited: inherited.collect(),

@@ -42,9 +42,6 @@ use super::{
 };
 use crate::scalr::connect::Client;
 
-/// How long the runner has when it is told to stop and not how long: Kubernetes' own default grace.
-const GRACE_MS: u64 = 30_000;
-
 /// What a workbench needs.
 #[derive(Clone, Debug)]
 pub struct WorkOptions {
@@ -58,6 +55,8 @@ pub struct WorkOptions {
     pub socket: PathBuf,
     /// How long to wait for the runner.
     pub runner_wait_ms: u64,
+    /// How long the Job may live after it was told to stop, where the runner does not know.
+    pub grace_ms: u64,
     /// Programs by tool.
     pub tool_paths: BTreeMap<String, PathBuf>,
     /// What downloads tools.
@@ -389,7 +388,7 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
                 self.command_failed(code, StageFacts::default()).await;
             }
             RunnerEvent::Stopping { grace_ms } => {
-                self.report(Report::Stopping { grace_ms: grace_ms.unwrap_or(GRACE_MS) }).await;
+                self.report(Report::Stopping { grace_ms: grace_ms.unwrap_or(self.options.grace_ms) }).await;
             }
             RunnerEvent::Gone(gone) => {
                 self.runner = None;
