@@ -117,7 +117,7 @@ impl State {
             .is_some_and(|(avoided, until_ms)| avoided == agent && now.ms < *until_ms)
     }
 
-    /// Whether it was given back for somebody's free slot a moment ago: whoever has one may be between two asks.
+    /// Whether it was given back for somebody's free slot a moment ago: who has one may be between two asks.
     fn is_on_its_way(&self, now: Now, task: &TaskId) -> bool {
         let avoid = self.tasks.get(task).and_then(|task| task.avoid.as_ref());
         avoid.is_some_and(|(_, until_ms)| now.ms < *until_ms)
