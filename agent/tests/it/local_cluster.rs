@@ -265,6 +265,24 @@ async fn without_its_keeper_a_job_is_deleted_by_the_sweep() {
 }
 
 #[tokio::test]
+async fn a_runner_whose_keeper_was_killed_before_it_began_a_worker_ends_at_once() {
+    let local = Local::new();
+    let cluster = local.open();
+    create(&cluster, "job-1").await;
+    let job = local.job("job-1");
+    until("both are up", || local.run().join("work").exists() && job.join("runner.env").exists()).await;
+    // What a keeper leaves that was killed between the two: a runner whose number, even, is not written.
+    local.signal("job-1", "keeper", Signal::STOP).await;
+    local.signal("job-1", "worker", Signal::KILL).await;
+    for file in ["worker.lock", "worker.pid", "runner.pid"] {
+        fs::remove_file(job.join(file)).expect("it was there");
+    }
+    local.signal("job-1", "keeper", Signal::KILL).await;
+    assert_eq!(local.end(&cluster).await, failed("KeeperLost"));
+    local.until_nothing_runs().await;
+}
+
+#[tokio::test]
 async fn a_keeper_may_be_killed_at_any_moment() {
     let mut local = Local::new();
     (local.options.ttl_ms, local.options.failed_ttl_ms) = (0, 0);

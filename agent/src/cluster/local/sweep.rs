@@ -127,6 +127,10 @@ impl Sweep {
         now: Millis,
     ) -> io::Result<()> {
         let uid = &seen.stored.uid;
+        if !folder.was_begun(Part::Worker)? {
+            // Nobody will start one any more, and without it nothing of the user's can have begun.
+            return kill_holders(place, folder, uid);
+        }
         if seen.is_deleting {
             let is_first = !self.since.contains_key(&(uid.clone(), Wait::Grace));
             if self.waited(uid, Wait::Grace, now) >= bounds.grace_ms {

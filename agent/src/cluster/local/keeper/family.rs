@@ -44,14 +44,9 @@ impl Family {
     /// Starts both: the runner without anything of our environment, the worker with all of it. One that can't
     /// be started has ended.
     pub(super) fn start(folder: Folder, orders: Orders) -> Self {
-        let runner = spawn(&folder, Part::Runner, &orders.runner, Some(&orders.runner_environment));
-        let worker = match runner {
-            Ok(_) => spawn(&folder, Part::Worker, &orders.worker, None),
-            Err(_) => Err(io::Error::other("the runner could not be started")),
-        };
         let member = |part: Part, started: io::Result<Pid>| match started {
             Ok(pid) => {
-                // Only needed once we are gone.
+                // Only needed once we are gone, which may be at the next step.
                 if let Err(error) = folder.write_pid(part, pid) {
                     tracing::warn!(%error, "failed to write the number of the {}", part.as_str());
                 }
@@ -62,7 +57,13 @@ impl Family {
                 Member::Ended(START_FAILED_EXIT)
             }
         };
-        let (runner, worker) = (member(Part::Runner, runner), member(Part::Worker, worker));
+        let runner = spawn(&folder, Part::Runner, &orders.runner, Some(&orders.runner_environment));
+        let runner = member(Part::Runner, runner);
+        let worker = match runner {
+            Member::Alive(_) => spawn(&folder, Part::Worker, &orders.worker, None),
+            Member::Ended(_) | Member::Gone(_) => Err(io::Error::other("the runner could not be started")),
+        };
+        let worker = member(Part::Worker, worker);
         Self { folder, orders, worker, runner, is_stopping: false, is_killing: false }
     }
 
