@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::rig::{Rig, is_soak};
 
-/// Timings under which what was killed is soon lost.
-const SOON_LOST: [&str; 10] = [
+/// Timings under which what was killed is soon lost, or soon given to another where it had only claimed.
+const SOON_LOST: [&str; 12] = [
     "--heartbeat-every",
     "300ms",
     "--renew-every",
@@ -22,6 +22,8 @@ const SOON_LOST: [&str; 10] = [
     "3s",
     "--launch-lease",
     "2s",
+    "--confirm-within",
+    "3s",
 ];
 /// How many runs a burst has: more than there are places for.
 const BURST: usize = 4;
