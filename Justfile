@@ -54,12 +54,12 @@ fmt:
 soak *name:
     scripts/soak {{ name }}
 
-# Measure, and write docs/benchmarks.md
+# Measure a run from outside, and write its part of docs/benchmarks.md
 [group('write')]
 bench:
     scripts/bench
 
-# Measure the simulator, and write its part of docs/benchmarks.md
+# Measure the simulator (speed, sweeps, mutants, truth), and write its parts of docs/benchmarks.md
 [group('write')]
-bench-sim:
-    scripts/bench-sim
+bench-sim *parts:
+    scripts/bench-sim {{ parts }}

@@ -3,7 +3,6 @@
 It must never decide whether a figure is good: it stands beside its aim, and a person reads both.
 """
 
-import datetime
 import hashlib
 import os
 import shutil
@@ -12,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import benchmarks
 
 HELLO = "examples/hello"
 TERRAFORM = os.path.abspath(".tools/bin/terraform")
@@ -112,22 +113,12 @@ def main():
         ("console throughput, no byte lost", f"{throughput / 1e6:.0f} MB/s", "≥ 50 MB/s"),
         ("resident memory of the idle controller", f"{resident:.1f} MiB", "≤ 16 MiB"),
     ]
-    # The simulator's part is `bench-sim`'s.
-    with open(sys.argv[1], encoding="utf-8") as page:
-        others = page.read().partition("## The simulator")[1:]
-    with open(sys.argv[1], "w", encoding="utf-8") as page:
-        page.write("# Benchmarks\n\n")
-        page.write(f"Measured by `./dev bench` on {datetime.date.today()}, {os.cpu_count()} cores, release builds, ")
-        page.write("driver `local`, everything on one machine.\n")
-        page.write(f"Times to a first line are medians of {RUNS}; delays are of {LINES} lines, one each 10 ms; ")
-        page.write(f"throughput is of {CONSOLE_BYTES // 2**20} MiB, read by `fake-scalr submit` and hashed.\n\n")
-        page.write("| what | measured | aim |\n| --- | --- | --- |\n")
-        for row in rows:
-            page.write("| " + " | ".join(row) + " |\n")
-        if others[1]:
-            page.write("\n" + "".join(others))
-    for row in rows:
-        print(*row, sep="\t")
+    about = (
+        f"{benchmarks.measured_by('bench')}, driver `local`, everything on one machine. Times to a first line are "
+        f"medians of {RUNS}; delays are of {LINES} lines, one each 10 ms; throughput is of "
+        f"{CONSOLE_BYTES // 2**20} MiB, read by `fake-scalr submit` and hashed."
+    )
+    benchmarks.write("A run, from outside", about, rows)
 
 
 main()

@@ -4,7 +4,6 @@ SIM_BENCH_SCALE takes a part of the work. It must never decide whether a figure 
 aim, and a person reads both.
 """
 
-import datetime
 import os
 import re
 import statistics
@@ -12,11 +11,12 @@ import subprocess
 import sys
 import time
 
+import benchmarks
+
 TARGET = os.environ.get("CARGO_TARGET_DIR", "target")
 RELEASE = f"{TARGET}/release/sim"
 DEBUG = f"{TARGET}/debug/sim"
 SCALE = float(os.environ.get("SIM_BENCH_SCALE", "1"))
-HEADING = "## The simulator"
 # Enough for a median that repeats within a few per cent.
 TIMES = 3
 
@@ -134,22 +134,23 @@ def hashes():
     return [(f"hashes of {count} seeds in two processes, debug and release", said, "the same")]
 
 
+# What is measured, under which heading, and what must be said of it.
+PARTS = {
+    "speed": ("The simulator: speed", f"One core. Speeds are medians of {TIMES}.", speed),
+    "sweeps": ("The simulator: sweeps", "Two cores.", sweeps),
+    "mutants": ("The simulator: planted mutants", "Two cores.", mutants),
+    "truth": ("The simulator: what is known for certain", "Counts and hashes, on no watch.", lambda: [*hashes(), *queues()]),
+}
+
+
 def main():
-    rows = [*hashes(), *speed(), *sweeps(), *mutants(), *queues()]
-    path = sys.argv[1]
-    with open(path, encoding="utf-8") as page:
-        before = page.read().split(HEADING)[0].rstrip()
-    part = "" if SCALE >= 1 else f" Only {SCALE:g} of the work was done."
-    with open(path, "w", encoding="utf-8") as page:
-        page.write(f"{before}\n\n{HEADING}\n\n")
-        page.write(f"Measured by `./dev bench-sim` on {datetime.date.today()}, {os.cpu_count()} cores, release ")
-        page.write("builds, one core where nothing else is said.\n")
-        page.write(f"Speeds are medians of {TIMES}.{part}\n\n")
-        page.write("| what | measured | aim |\n| --- | --- | --- |\n")
-        for row in rows:
-            page.write("| " + re.sub(r"(?<=\d),(?=\d{3})", " ", " | ".join(row)) + " |\n")
-    for row in rows:
-        print(*row, sep="\t")
+    named = sys.argv[1:] or list(PARTS)
+    unknown = [part for part in named if part not in PARTS]
+    if unknown:
+        sys.exit(f"bench-sim: there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    scale = "" if SCALE >= 1 else f" Only {SCALE:g} of the work was done."
+    for heading, how, measure in (PARTS[part] for part in named):
+        benchmarks.write(heading, f"{benchmarks.measured_by('bench-sim')}. {how}{scale}", measure())
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@
 //! the compiler leaves nothing of it; with it, one build holds them all, and `plant` chooses for the thread
 //! that calls it. Nothing that ships may be built with the feature.
 //!
-//! Each says what goes wrong and what should catch it, by the name of an invariant in the simulator's
-//! catalogue: I for safety, L for liveness after healing, D for comparing two runs, R for the rules of this
-//! agent. Where the simulator has it under no name it is said in words.
+//! Each says what goes wrong and what catches it, by the name of an invariant in the simulator's catalogue: I
+//! for safety, L for liveness after healing, R for the rules of this agent. A test of the simulator holds that
+//! to the example that it keeps of each.
 //!
 //! Not here, because they are no change of a brain: the start's key stored on a disk (the worker's shell and
 //! the simulated process draw it), a Job deleted without propagation policy or UID precondition and
@@ -53,7 +53,7 @@ macro_rules! mutants {
                 }
             }
 
-            /// What goes wrong, and what should catch it.
+            /// What goes wrong, and what catches it.
             pub const fn about(self) -> &'static str {
                 match self {
                     $($(Self::$mutant => concat!($($doc),+).trim_ascii(),)+)+
@@ -65,37 +65,39 @@ macro_rules! mutants {
 
 mutants! {
     Supervisor {
-        /// The work begins with the answer to `start`, while the confirm is under way. Caught by I2
-        /// `AT_MOST_ONCE_AFTER_START`: user code only after a confirm.
+        /// The work begins with the answer to `start`, while the confirm is under way. Caught by I4
+        /// `REPORT_MATCHES_TRUTH`: an outcome of a worker that was never confirmed; and I2
+        /// `AT_MOST_ONCE_AFTER_START`.
         UserCodeBeforeConfirm = "user-code-before-confirm",
         /// A confirm or renewal that is refused with `claim-expired` or `fence-stale` is taken for a yes.
-        /// Caught by I1 `NO_CONCURRENT_EXEC`: the task has another fence, and another worker.
+        /// Caught by I4 `REPORT_MATCHES_TRUTH`: an outcome of a worker that was never confirmed; and I1
+        /// `NO_CONCURRENT_EXEC`, where another worker has the task.
         FenceUnchecked = "fence-unchecked",
-        /// A confirm that is refused with `canceled` is taken for a yes. Caught by I9 `CANCEL_HONOURED`.
+        /// A confirm that is refused with `canceled` is taken for a yes. Caught by I4 `REPORT_MATCHES_TRUTH`:
+        /// an outcome of a worker that was never confirmed; and I9 `CANCEL_HONOURED`.
         CancelIgnoredBeforeStart = "cancel-ignored-before-start",
         /// A start that was refused because another has the task is repeated instead of left alone. Caught by
         /// I12 `NO_LEAK` and I13 `BOUNDED_API`: losers stay, and keep their pods.
         RefusedStartRepeated = "refused-start-repeated",
-        /// The task is claimed though no runner has answered. Caught by D3: a runner that is slow to come up
-        /// changes how the task ends.
+        /// The task is claimed though no runner has answered. Caught by R16 `RUNNER_FIRST`.
         ClaimsBeforeRunner = "claims-before-runner",
-        /// An unanswered confirm is taken for a no. Caught by I3 `NO_TASK_LOST`: it may be recorded, and then
+        /// An unanswered confirm is taken for a no. Caught by R9 `LAST_WORD`: it may be recorded, and then
         /// nobody has the task.
         GivesUpUnansweredConfirm = "gives-up-unanswered-confirm",
         /// A confirm that is refused with `claim-expired` or `fence-stale` is repeated without end. Caught by
-        /// I12 `NO_LEAK`: the worker never leaves.
+        /// I13 `BOUNDED_API` and I12 `NO_LEAK`: the worker never leaves.
         ConfirmRepeatedAfterGone = "confirm-repeated-after-gone",
-        /// One renewal without an answer stops the work. Caught by I4 `REPORT_MATCHES_TRUTH` and D3: contact
-        /// was not lost for too long.
+        /// One renewal without an answer stops the work. Caught by R17 `STOPS_FOR_A_REASON`: contact was not
+        /// lost for too long.
         StopsAtFirstMissedRenewal = "stops-at-first-missed-renewal",
         /// The work goes on however long nothing is heard of Scalr. Caught by I1 `NO_CONCURRENT_EXEC`: user
         /// code after lost-after.
         GoesOnAfterLostAfter = "goes-on-after-lost-after",
-        /// The time to lost-after counts from a renewal's answer, not from its sending. Caught by I1
-        /// `NO_CONCURRENT_EXEC`: user code after lost-after, by as much as the answer took.
+        /// The time to lost-after counts from a renewal's answer, not from its sending. Caught by R14
+        /// `STOPS_IN_TIME`: too late, by as much as the answer took.
         LostAfterFromAnswer = "lost-after-from-answer",
-        /// No lease is renewed while a stage runs. Caught by I4 `REPORT_MATCHES_TRUTH`: unreachable, and
-        /// stopped, though Scalr serves.
+        /// No lease is renewed while a stage runs. Caught by R6 `LAUNCH_LEASE`: unreachable, though Scalr
+        /// serves.
         RenewalsPauseDuringStage = "renewals-pause-during-stage",
         /// Every further reason to stop interrupts the tool once more. Caught by R3 `ONE_INTERRUPT`: it
         /// leaves its state behind.
@@ -106,14 +108,15 @@ mutants! {
         KilledAtOnceOnCancel = "killed-at-once-on-cancel",
         /// A force-cancel stops as gently as a cancel. Caught by I9 `CANCEL_HONOURED`.
         ForceCancelWaits = "force-cancel-waits",
-        /// A SIGTERM changes nothing. Caught by L7: user code runs into the SIGKILL, and no outcome comes.
+        /// A SIGTERM changes nothing. Caught by L7 `SHUTDOWN_IN_TIME`: user code runs into the SIGKILL, and no
+        /// outcome comes.
         SigtermIgnored = "sigterm-ignored",
-        /// A stop does not drain the tool's output. Caught by L7, where a full spool hangs the tool on its
-        /// pipe.
+        /// A stop does not drain the tool's output. Caught by R7 `DRAIN_BEFORE_SIGNAL`: a full spool would
+        /// hang the tool on its pipe.
         DrainNotSent = "drain-not-sent",
         /// Stages that run user code are begun after a stop. Caught by I9 `CANCEL_HONOURED`.
         WorkGoesOnAfterStop = "work-goes-on-after-stop",
-        /// Work may take for ever. Caught by L1 `ALL_TERMINAL`: no end within the operation timeout.
+        /// Work may take for ever. Caught by R17 `STOPS_FOR_A_REASON`: its time was over.
         OperationTimeoutIgnored = "operation-timeout-ignored",
         /// A stage that ran user code is begun again when its end says `Unreachable`. Caught by I2
         /// `AT_MOST_ONCE_AFTER_START`, where a shell says so of such a stage.
@@ -121,11 +124,11 @@ mutants! {
         /// A failed init is begun again, as if it were ours. Caught by I2 `AT_MOST_ONCE_AFTER_START`: user
         /// code of a stage begins twice.
         FailedInitRepeated = "failed-init-repeated",
-        /// Nobody hears that the runner is gone. Caught by L1 `ALL_TERMINAL`: the end of what ran in it is
+        /// Nobody hears that the runner is gone. Caught by R9 `LAST_WORD`: the end of what ran in it is
         /// waited for.
         RunnerGoneIgnored = "runner-gone-ignored",
-        /// A state that the tool could not push is not uploaded. Caught by I4 `REPORT_MATCHES_TRUTH`: what
-        /// the apply did is known to nobody.
+        /// A state that the tool could not push is not uploaded. Caught by R8 `STATE_KEPT`: what the apply
+        /// did is known to nobody.
         ErroredStateNotUploaded = "errored-state-not-uploaded",
         /// A failed command is reported as a success. Caught by I4 `REPORT_MATCHES_TRUTH`.
         SuccessDespiteFailure = "success-despite-failure",
@@ -133,7 +136,8 @@ mutants! {
         /// `REPORT_MATCHES_TRUTH`.
         CanceledDespiteSuccess = "canceled-despite-success",
         /// An unanswered append counts as delivered, and what the server says it has is not believed where it
-        /// is less. Caught by R2 `LOG_GAPLESS_PREFIX`: the log is whole at the end.
+        /// is less. Caught by I13 `BOUNDED_API`: the outcome is refused as long as the log is not whole; and
+        /// R2 `LOG_GAPLESS_PREFIX`.
         LogOffsetNotResynced = "log-offset-not-resynced",
         /// The next append does not wait for the answer to the last. Caught by I13 `BOUNDED_API`: two appends
         /// in flight.
@@ -144,9 +148,9 @@ mutants! {
         /// The outcome is sent without waiting for the log. Caught by I13 `BOUNDED_API`, and by R2
         /// `LOG_GAPLESS_PREFIX` where the worker then dies.
         FinishBeforeLog = "finish-before-log",
-        /// An unanswered finish is not repeated. Caught by I3 `NO_TASK_LOST`.
+        /// An unanswered finish is not repeated. Caught by R9 `LAST_WORD`: its outcome is not recorded.
         FinishNotRetried = "finish-not-retried",
-        /// Of a task that was declared lost nothing more is delivered. Caught by I3 `NO_TASK_LOST`: no late
+        /// Of a task that was declared lost nothing more is delivered. Caught by R9 `LAST_WORD`: no late
         /// outcome, no end of the log.
         LateDeliverySkipped = "late-delivery-skipped",
         /// What the tool had written before is taken for the line that was just printed: a bug that was.
@@ -178,9 +182,10 @@ mutants! {
         /// A list wins over what was learned after it was sent. Caught by I5 `CAP_RESPECTED`: a new Job is
         /// forgotten.
         ListResetsLaterNews = "list-resets-later-news",
-        /// After 410 a watch is begun again where it was. Caught by L2 `ESR`: nothing is seen any more.
+        /// After 410 a watch is begun again where it was. Caught by I12 `NO_LEAK`: what has ended is believed
+        /// to live, since nothing is seen any more.
         GoneWatchNotRelisted = "gone-watch-not-relisted",
-        /// A watch that says nothing is never replaced. Caught by L2 `ESR`.
+        /// A watch that says nothing is never replaced. Caught by R18 `SILENCE_ENDS`.
         SilentWatchKept = "silent-watch-kept",
         /// Room is what this process has launched, not what is live. Caught by I5 `CAP_RESPECTED`: Jobs of
         /// others and of an earlier life take none.
@@ -190,10 +195,11 @@ mutants! {
         /// The verdict `dead` changes nothing. Caught by I9 `CANCEL_HONOURED` and I12 `NO_LEAK`: a canceled
         /// task stays here, and its Job too.
         DeadVerdictIgnored = "dead-verdict-ignored",
-        /// Heartbeats leave out what was launched. Caught by I13 `BOUNDED_API`: leases of pending pods lapse,
+        /// Heartbeats leave out what was launched. Caught by R6 `LAUNCH_LEASE`: leases of pending pods lapse,
         /// and each task is granted and launched again.
         LaunchLeaseNotRenewed = "launch-lease-not-renewed",
-        /// A verdict counts for the newest fence of its task. Caught by R1 `DOOR_BEFORE_DELETE`.
+        /// A verdict counts for the newest fence of its task. Caught by I17 `EXPLAINED`: what was granted
+        /// anew is held for ever; and R1 `DOOR_BEFORE_DELETE`.
         VerdictFenceUnchecked = "verdict-fence-unchecked",
         /// A door that was answered `already-started` counts as shut. Caught by R1 `DOOR_BEFORE_DELETE`.
         StartedDoorReadAsShut = "started-door-read-as-shut",
@@ -205,44 +211,48 @@ mutants! {
         ClaimedJobDeleted = "claimed-job-deleted",
         /// The verdict `held-by-other` is read as `stale`. Caught by I8 `NO_FOREIGN_TOUCH`.
         OthersJobDeleted = "others-job-deleted",
-        /// A task whose Job is gone may be launched again under its fence: it never ran, did it? Caught by I5
-        /// `CAP_RESPECTED`: two Jobs for one grant.
+        /// A task whose Job is gone may be launched again under its fence: it never ran, did it? Caught by
+        /// R12 `REFUSED_ONCE`: two Jobs for one grant.
         TtlDeletionReadAsNeverRan = "ttl-deletion-read-as-never-ran",
         /// The Job is deleted while its door is being shut. Caught by R1 `DOOR_BEFORE_DELETE`.
         DeleteBeforeRelease = "delete-before-release",
-        /// What is deleted is the task's newest Job, whatever its UID. Caught by I7 `UID_SAFETY`.
+        /// What is deleted is the task's newest Job, whatever its UID. Caught by R1 `DOOR_BEFORE_DELETE` and
+        /// I7 `UID_SAFETY`: the newest may still start.
         DeleteWithoutUid = "delete-without-uid",
-        /// A release or launch failure that is repeated names the newest fence. Caught by I7 `UID_SAFETY`: it
-        /// shuts the door of another grant, and a task is relaunched that was on its way.
+        /// A release or launch failure that is repeated names the newest fence. Caught by R13
+        /// `DOOR_MEANS_ITS_FENCE`: it shuts the door of another grant, and a task is relaunched that was on
+        /// its way.
         DoorRetriedUnderNewestFence = "door-retried-under-newest-fence",
         /// Tasks wait, and nobody says why. Caught by I17 `EXPLAINED`.
         HoldWithoutReason = "hold-without-reason",
-        /// 429 and Jobs without pods don't slow creations down. Caught by I13 `BOUNDED_API`.
+        /// 429 and Jobs without pods don't slow creations down. Caught by R11 `SLOWS_DOWN`.
         WindowNeverShrinks = "window-never-shrinks",
-        /// A launch may take for ever. Caught by L1 `ALL_TERMINAL`.
+        /// A launch may take for ever. Caught by R17 `STOPS_FOR_A_REASON`: a launch is over that is still
+        /// waited for.
         StartupDeadlineNeverFires = "startup-deadline-never-fires",
-        /// The time to start counts while a node is coming. Caught by D3: a slow scale-up ends in launch
-        /// failures.
+        /// The time to start counts while a node is coming. Caught by R17 `STOPS_FOR_A_REASON`: a slow
+        /// scale-up ends in launch failures.
         StartupDeadlineNotPaused = "startup-deadline-not-paused",
         /// Pods that are gone count as seen to end. Caught by R4 `NO_SHORTENED_LOST`.
         MissingPodReadAsProof = "missing-pod-read-as-proof",
         /// A worker that has ended is proof for its runner too. Caught by R4 `NO_SHORTENED_LOST`.
         OneContainerReadAsProof = "one-container-read-as-proof",
-        /// A stop neither releases what did not start nor says goodbye. Caught by I16 `WORK_CONSERVING`:
-        /// tasks wait for their leases to lapse while others have room.
+        /// A stop neither releases what did not start nor says goodbye. Caught by R10
+        /// `GIVEN_BACK_UNLAUNCHED`: tasks wait for their leases to lapse while others have room.
         ReleaseOnStopSkipped = "release-on-stop-skipped",
-        /// A stop releases also what was launched. Caught by D3: a rollout undoes every launch under way.
+        /// A stop releases also what was launched. Caught by R10 `GIVEN_BACK_UNLAUNCHED`: a rollout undoes
+        /// every launch under way.
         LaunchedReleasedOnStop = "launched-released-on-stop",
-        /// A stop does not end acquiring. Caught by L7 and I13 `BOUNDED_API`: tasks come and go.
+        /// A stop does not end acquiring. Caught by R15 `ASKS_IN_TURN`: tasks come and go.
         AcquiresWhileDraining = "acquires-while-draining",
-        /// Acquires while Jobs of an earlier process are still being asked about. Caught by L6 and the rule
-        /// that nothing is acquired before the first heartbeat is answered.
+        /// Acquires while Jobs of an earlier process are still being asked about. Caught by R15
+        /// `ASKS_IN_TURN`.
         AcquiresBeforeFirstHeartbeat = "acquires-before-first-heartbeat",
-        /// What is only to be held is asked for as if there were a slot for it. Caught by R5
-        /// `REBALANCE_LAUNCHES`.
+        /// What is only to be held is asked for as if there were a slot for it. Caught by I13 `BOUNDED_API`:
+        /// tasks are given back and taken again; and R5 `REBALANCE_LAUNCHES`.
         LookAheadCountedAsWanted = "look-ahead-counted-as-wanted",
-        /// When another has room, tasks are given back that were launched here. Caught by R5
-        /// `REBALANCE_LAUNCHES`.
+        /// When another has room, tasks are given back that were launched here. Caught by R10
+        /// `GIVEN_BACK_UNLAUNCHED`.
         LaunchedTaskRebalanced = "launched-task-rebalanced",
         /// A session that has ended is not begun again. Caught by L6 `RECOVERS`.
         SessionNotRenewed = "session-not-renewed",
