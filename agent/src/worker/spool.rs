@@ -31,6 +31,23 @@ const PUNCH_BYTES: u64 = 16 * 1024 * 1024;
 /// alternate lines and marks.
 const RESUME_BYTES: u64 = 1024 * 1024;
 
+/// How much a spool holds, and for how long. All in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most bytes beyond what was acknowledged.
+    pub bytes_max: u64,
+    /// Acknowledged bytes that stay readable.
+    pub kept_bytes: u64,
+    /// The step in which disk is given back, not 0.
+    pub punch_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { bytes_max: SPOOL_BYTES_MAX, kept_bytes: KEPT_BYTES, punch_bytes: PUNCH_BYTES }
+    }
+}
+
 /// What a range could not be read for.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -51,7 +68,7 @@ pub struct Spool {
     reader: SpoolReader,
     bytes: u64,
     acknowledged: u64,
-    bytes_max: u64,
+    bounds: Bounds,
     sha256: Sha256,
     dropping: bool,
     gap: u64,
@@ -69,13 +86,13 @@ pub struct SpoolReader {
 impl Spool {
     /// Starts an empty one at `path`, readable by its owner only. What is there already is an error.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Self::with_bound(path, SPOOL_BYTES_MAX)
+        Self::with_bounds(path, Bounds::default())
     }
 
-    /// Starts one with another bound, in bytes.
-    pub fn with_bound(path: &Path, bytes_max: u64) -> io::Result<Self> {
+    /// Starts one with other bounds.
+    pub fn with_bounds(path: &Path, bounds: Bounds) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Self { bytes_max, ..Self::over(file) })
+        Ok(Self { bounds, ..Self::over(file) })
     }
 
     /// Starts one in an empty file.
@@ -84,7 +101,7 @@ impl Spool {
             reader: SpoolReader { file: Arc::new(file), first_kept: Arc::default() },
             bytes: 0,
             acknowledged: 0,
-            bytes_max: SPOOL_BYTES_MAX,
+            bounds: Bounds::default(),
             sha256: Sha256::new(),
             dropping: false,
             gap: 0,
@@ -105,8 +122,8 @@ impl Spool {
             return Ok(fitting);
         }
         // A disk that takes nothing is no reason to stop a tool that has to end: what it says is dropped too.
-        let is_open =
-            self.gap > 0 && (self.room() < RESUME_BYTES.min(self.bytes_max / 2) || self.close_gap().is_err());
+        let is_open = self.gap > 0
+            && (self.room() < RESUME_BYTES.min(self.bounds.bytes_max / 2) || self.close_gap().is_err());
         let room = if is_open { 0 } else { usize::try_from(self.room()).unwrap_or(usize::MAX) };
         let fitting = room.min(bytes.len());
         let written = if self.write(&bytes[..fitting]).is_ok() { fitting } else { 0 };
@@ -142,13 +159,12 @@ impl Spool {
     /// Scalr has the first `bytes` bytes. Less than before is taken back only as far as bytes are kept, which
     /// is what [`SpoolReader::read`] will say.
     pub fn acknowledge(&mut self, bytes: u64) {
-        let before = self.acknowledged.saturating_sub(KEPT_BYTES) / PUNCH_BYTES;
+        let from = self.first_kept();
         self.acknowledged = self.acknowledged.max(bytes.min(self.bytes));
-        let now = self.acknowledged.saturating_sub(KEPT_BYTES) / PUNCH_BYTES;
-        if now > before {
-            self.reader.first_kept.store(self.first_kept(), Ordering::SeqCst);
+        let to = self.first_kept();
+        if to > from {
+            self.reader.first_kept.store(to, Ordering::SeqCst);
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            let (from, to) = (before * PUNCH_BYTES, now * PUNCH_BYTES);
             // A filesystem that can't do it keeps its bytes: more disk, nothing lost.
             if let Err(error) = rustix::fs::fallocate(&*self.reader.file, flags, from, to - from) {
                 tracing::debug!(%error, "failed to give disk of the spool back");
@@ -168,12 +184,13 @@ impl Spool {
 
     /// The first byte that can still be read.
     pub fn first_kept(&self) -> u64 {
-        self.acknowledged.saturating_sub(KEPT_BYTES) / PUNCH_BYTES * PUNCH_BYTES
+        let Bounds { kept_bytes, punch_bytes, .. } = self.bounds;
+        self.acknowledged.saturating_sub(kept_bytes) / punch_bytes * punch_bytes
     }
 
     /// Bytes there is room for. A line that closed a gap may have gone over the bound.
     pub fn room(&self) -> u64 {
-        self.bytes_max.saturating_sub(self.bytes - self.acknowledged)
+        self.bounds.bytes_max.saturating_sub(self.bytes - self.acknowledged)
     }
 
     /// Bytes dropped so far.

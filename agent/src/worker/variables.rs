@@ -2,10 +2,12 @@
 //!
 //! A plain value arrives as exactly its text, whatever looks like a template in it: it goes through JSON,
 //! where the tool evaluates nothing. An HCL value goes through a file of its own as an expression in
-//! brackets. Precedence is Scalr's: these values beat `terraform.tfvars`, and the configuration's own
+//! brackets, which it can't reach out of. Precedence is Scalr's: these values beat `terraform.tfvars`, and the configuration's own
 //! `*.auto.tfvars` and the workspace's variable files beat these (source: docs.scalr.io, "Variables"), so the
 //! files' names sort first. A variable that the configuration does not declare goes through `TF_VAR_`, the
 //! one way that warns of nothing. No value ever stands in an argument or a message.
+
+mod expression;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,6 +87,14 @@ pub enum VariableError {
         /// Its name.
         key: String,
     },
+    /// An HCL value that is more or less than an expression, so that it would reach other variables.
+    #[error("terraform variable {key:?} is marked as HCL and {why}; give it one whole expression")]
+    NoExpression {
+        /// Its name.
+        key: String,
+        /// What it does.
+        why: &'static str,
+    },
 }
 
 /// The variables of a run, sorted into where they go. A later one replaces an earlier one of its name.
@@ -126,6 +136,9 @@ impl Variables {
         check_value(key, value, bytes_max)?;
         if variable.hcl && value.trim().is_empty() {
             return Err(VariableError::EmptyHcl { key: cut(key) });
+        }
+        if variable.hcl && declared {
+            expression::check(value).map_err(|why| VariableError::NoExpression { key: cut(key), why })?;
         }
         let (key, value) = (key.to_owned(), variable.value.clone());
         match (declared, variable.hcl) {
@@ -315,6 +328,12 @@ mod tests {
             &[variable(VariableCategory::Terraform, "list", " \n", true)],
             &expect![[
                 r#"terraform variable "list" is marked as HCL and is empty; give it a value, such as null or []"#
+            ]],
+        );
+        check(
+            &[variable(VariableCategory::Terraform, "list", "1)\nb = (2", true)],
+            &expect![[
+                r#"terraform variable "list" is marked as HCL and closes a bracket that it has not opened; give it one whole expression"#
             ]],
         );
     }

@@ -62,11 +62,12 @@ impl Lf {
 
 /// The text as the inside of a string, as the tools of the trade write it.
 fn escaped(text: &str) -> BTreeSet<String> {
-    let [serde, go, python] = [Json::Serde, Json::Go, Json::Python].map(|json| json_inside(text, json));
+    let [serde, go, old_go, python] =
+        [Json::Serde, Json::Go, Json::OldGo, Json::Python].map(|json| json_inside(text, json));
     // Not `$$${`: HCL doubles the sign right before the brace.
-    let hcl = json_inside(text, Json::Serde).replace("${", "$${").replace("%{", "%%{");
+    let hcl = json_inside(text, Json::Hcl).replace("${", "$${").replace("%{", "%%{");
     let twice = [json_inside(&serde, Json::Serde), json_inside(&go, Json::Go), json_inside(&go, Json::Serde)];
-    [serde, go, python, hcl].into_iter().chain(twice).collect()
+    [serde, go, old_go, python, hcl].into_iter().chain(twice).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,8 +76,22 @@ enum Json {
     Serde,
     /// Also what HTML would trip over, as Go's `encoding/json` and Terraform's `jsonencode` do.
     Go,
+    /// As Go before 1.22: it had no short names for a backspace and a form feed.
+    OldGo,
+    /// As the tools write their own language: it never had these.
+    Hcl,
     /// Also all that is not ASCII, as Python's `json.dumps` does.
     Python,
+}
+
+impl Json {
+    /// Whether a backspace is `\b`, and a form feed `\f`.
+    fn is_short(self) -> bool {
+        match self {
+            Self::Serde | Self::Go | Self::Python => true,
+            Self::OldGo | Self::Hcl => false,
+        }
+    }
 }
 
 fn json_inside(text: &str, json: Json) -> String {
@@ -88,8 +103,12 @@ fn json_inside(text: &str, json: Json) -> String {
             '\n' => inside.push_str("\\n"),
             '\r' => inside.push_str("\\r"),
             '\t' => inside.push_str("\\t"),
+            '\u{8}' if json.is_short() => inside.push_str("\\b"),
+            '\u{c}' if json.is_short() => inside.push_str("\\f"),
             '\u{0}'..='\u{1f}' => push_unicode(&mut inside, char),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if json == Json::Go => push_unicode(&mut inside, char),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if matches!(json, Json::Go | Json::OldGo) => {
+                push_unicode(&mut inside, char);
+            }
             '\u{7f}'.. if json == Json::Python => push_unicode(&mut inside, char),
             char => inside.push(char),
         }

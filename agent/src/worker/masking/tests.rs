@@ -87,6 +87,16 @@ fn a_secret_is_found_as_tools_write_it_into_strings() {
 }
 
 #[test]
+fn a_backspace_and_a_form_feed_have_two_names() {
+    let secret = "ab\u{8}cd\u{c}ef";
+    check(
+        &[secret],
+        r#"new "ab\bcd\fef", old "ab\u0008cd\u000cef""#,
+        &expect![[r#"new "***************", old "***************""#]],
+    );
+}
+
+#[test]
 fn a_secret_is_found_in_urls() {
     let secret = "p@ss wörd/1+1";
     check(&[secret], "https://u:p%40ss%20w%C3%B6rd%2F1%2B1@host", &expect!["https://u:***************@host"]);

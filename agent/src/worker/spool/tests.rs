@@ -7,7 +7,8 @@ use super::*;
 
 fn spool(bytes_max: u64) -> (TempDir, Spool) {
     let folder = TempDir::new().expect("a folder");
-    let spool = Spool::with_bound(&folder.path().join("console"), bytes_max).expect("a spool");
+    let bounds = Bounds { bytes_max, ..Bounds::default() };
+    let spool = Spool::with_bounds(&folder.path().join("console"), bounds).expect("a spool");
     (folder, spool)
 }
 
