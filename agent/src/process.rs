@@ -1,8 +1,9 @@
 //! What every process of the agent needs of the machine: signals, a name, dice.
 
-use std::path::Path;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
 use scalr_protocol::secret::Secret;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -95,6 +96,41 @@ pub fn random_id() -> String {
 /// A seed for jitter.
 pub fn seed() -> u64 {
     rand::random()
+}
+
+/// How often in a row is looked for children that are new.
+const CHASES_MAX: u32 = 1_000;
+
+/// Sends SIGKILL to the children of this process but `apart`, and to those that become its children by that,
+/// as long as new ones are seen; says how many there were, those included that only wait to be waited for. To
+/// be called by who waits for them, and by nobody else: until then their numbers are their own.
+///
+/// A table of all processes is too slow a look for one that forks and ends all the time: it is gone before
+/// the table has been read. As the child of a subreaper it is seen here in microseconds.
+pub fn kill_children(apart: Option<Pid>) -> usize {
+    let apart = apart.map(Pid::as_raw_pid);
+    let mut seen = BTreeSet::new();
+    for _ in 0..CHASES_MAX {
+        let mut new = children();
+        new.retain(|pid| Some(*pid) != apart && seen.insert(*pid));
+        if new.is_empty() {
+            break;
+        }
+        for pid in new.into_iter().filter_map(Pid::from_raw) {
+            // One that has ended is waited for as any other.
+            let _ended = kill_process(pid, Signal::KILL);
+        }
+    }
+    seen.len()
+}
+
+/// The children of all threads of this process; none where the kernel has no such list.
+fn children() -> Vec<i32> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// The program that this process is.

@@ -14,12 +14,13 @@ mod process;
 mod session;
 pub(crate) mod socket;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
@@ -87,18 +88,37 @@ async fn accept(options: &Options, stops: &mut Stops) -> anyhow::Result<Option<U
     let listener = socket::listen(socket)
         .with_context(|| format!("failed to listen on `{}` (is its folder there?)", socket.display()))?;
     let accepted = tokio::select! {
-        accepted = listener.accept() => Some(accepted),
+        accepted = of_worker(&listener) => Some(accepted),
         () = stops.next() => None,
         () = sleep(Duration::from_millis(options.connect_wait_ms)) => {
             bail!("no worker connected to `{}` in {} ms", socket.display(), options.connect_wait_ms)
         }
     };
     // Nobody else gets in: no path leads to the socket, and those who queued before are refused.
-    std::fs::remove_file(socket).with_context(|| format!("failed to remove `{}`", socket.display()))?;
+    match std::fs::remove_file(socket) {
+        // Somebody was faster, who may write to its folder.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => other.with_context(|| format!("failed to remove `{}`", socket.display()))?,
+    }
     drop(listener);
     match accepted {
-        Some(connection) => Ok(Some(connection.context("failed to take the worker's connection")?.0)),
+        Some(connection) => Ok(Some(connection.context("failed to take the worker's connection")?)),
         None => Ok(None),
+    }
+}
+
+/// The first connection that is no stranger's.
+async fn of_worker(listener: &UnixListener) -> io::Result<UnixStream> {
+    let mut was_said = false;
+    loop {
+        let (stream, _address) = listener.accept().await?;
+        if socket::may_be_worker(&stream) {
+            return Ok(stream);
+        }
+        if !was_said {
+            tracing::warn!("a process that is not this Job's worker connects to its socket: it is refused");
+        }
+        was_said = true;
     }
 }
 
@@ -111,7 +131,7 @@ struct Stops {
 }
 
 impl Stops {
-    fn watch() -> std::io::Result<Self> {
+    fn watch() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

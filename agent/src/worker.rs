@@ -64,6 +64,7 @@ pub async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     let (url, source) = process::server(&args.scalr)?;
     let client = connect::client(&url, args.scalr.ca_cert.as_deref())?;
     let downloads = connect::download_client(&url, args.scalr.ca_cert.as_deref())?;
+    let pool_token = source.read().ok();
     let scalr = HttpScalr::new(client, &url, source)
         .context("the token file can't be read (SCALR_AGENT_TOKEN_FILE)")?;
     let name = process::agent_name(args.scalr.name.as_deref())?;
@@ -81,7 +82,7 @@ pub async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     let private = private_folder(&args.task.data_dir)?;
     let console = console(private.path())?;
     let reader = console.reader();
-    let options = work_options(&args, url, private.path(), downloads);
+    let options = WorkOptions { pool_token, ..work_options(&args, url, private.path(), downloads) };
     let task_options = task_options(&args);
     let (orders, order_mail) = mpsc::channel(ORDERS_MAX);
     let (report_mail, reports) = mpsc::channel(REPORTS_MAX);
@@ -125,6 +126,7 @@ fn work_options(args: &WorkerArgs, url: Url, private: &Path, client: connect::Cl
         grace_ms: args.task.worker_grace.as_ms(),
         tool_paths: args.task.tool_paths.iter().map(|tool| (tool.name.clone(), tool.path.clone())).collect(),
         client,
+        pool_token: None,
         inherited: inherited.collect(),
     }
 }

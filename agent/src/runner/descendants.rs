@@ -11,6 +11,8 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, kill_process, pidfd_open, pidfd_send_signal,
 };
 
+use crate::process::kill_children;
+
 /// Makes orphans below this process its own children.
 pub(super) fn adopt() -> rustix::io::Result<()> {
     rustix::process::set_child_subreaper(Some(getpid()))
@@ -37,8 +39,10 @@ struct Row {
     started: u64,
 }
 
-/// Sends SIGKILL to every descendant that is there now. Those forked meanwhile are the next call's.
+/// Sends SIGKILL to every descendant that is there now. Those forked meanwhile are the next call's, but for
+/// the children: they are chased.
 pub(super) fn kill_all() {
+    kill_children(None);
     let own = getpid().as_raw_nonzero().get();
     let table = process_table();
     for pid in below(own, &table) {
@@ -46,6 +50,7 @@ pub(super) fn kill_all() {
             kill(pid, *row);
         }
     }
+    kill_children(None);
 }
 
 /// Kills one process, if the pid still names the one that was seen. That it is gone already is success.
@@ -91,6 +96,11 @@ fn process_table() -> BTreeMap<i32, Row> {
     };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid| Some((pid, row(pid)?))).collect()
+}
+
+/// The parent of a process; none when it is gone.
+pub(super) fn parent(pid: i32) -> Option<i32> {
+    row(pid).map(|row| row.parent)
 }
 
 fn row(pid: i32) -> Option<Row> {

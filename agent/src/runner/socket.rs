@@ -10,7 +10,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{Pid, getppid};
 use tokio::net::{UnixListener, UnixStream};
+
+use super::descendants;
 
 /// The longest path used as it is; some systems have eight bytes less than Linux.
 const PATH_BYTES_MAX: usize = 100;
@@ -43,6 +46,17 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     // refused, and tries again.
     std::fs::set_permissions(&address.path, Permissions::from_mode(SOCKET_MODE))?;
     Ok(listener)
+}
+
+/// Whether this may be our worker. With the local driver it is our parent's child as we are, or our parent;
+/// user code of whatever run is below a runner. In a pod it has no number that we could see, and nobody else
+/// can reach the socket.
+pub(super) fn may_be_worker(stream: &UnixStream) -> bool {
+    let Some(parent) = getppid().map(Pid::as_raw_pid) else { return true };
+    match stream.peer_cred().map(|peer| peer.pid()) {
+        Ok(Some(peer)) if peer > 0 => peer == parent || descendants::parent(peer) == Some(parent),
+        Ok(_) | Err(_) => true,
+    }
 }
 
 /// Connects to the one who listens there.

@@ -55,9 +55,13 @@ impl Console {
         self.end_of_output()
     }
 
-    /// A command has ended: what was held back in case it became a secret can't become one any more.
+    /// A command has ended: what was held back in case it became a secret can't become one any more. The line
+    /// ends there, so that what comes next does not complete it.
     pub fn end_of_output(&mut self) -> io::Result<()> {
-        self.masker.flush(&mut self.waiting);
+        if self.masker.holds_back() {
+            self.masker.flush(&mut self.waiting);
+            self.waiting.push(b'\n');
+        }
         self.settle()?;
         // What comes next is not part of what was dropped.
         if self.is_full() { Ok(()) } else { self.spool.close() }
@@ -162,6 +166,19 @@ mod tests {
         let file = std::fs::File::options().read(true).write(true).open("/dev/full").unwrap();
         let masker = Masker::new(nothing).unwrap();
         Console { masker, spool: Spool::over(file), waiting: Vec::new(), n_failed: 0 }
+    }
+
+    #[test]
+    fn no_secret_is_completed_by_the_next_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("console");
+        let mut console = Console::create(&path, Masker::new(["open sesame"]).unwrap()).unwrap();
+        console.write(b"it is open se").unwrap();
+        console.end_of_output().unwrap();
+        console.write(b"same\nand whole: open sesame\n").unwrap();
+        console.print("done").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "it is open se\nsame\nand whole: ***************\ndone\n");
     }
 
     #[test]

@@ -103,6 +103,11 @@ impl Masker {
         }
     }
 
+    /// Whether the end of what came is held back, since it could become a secret.
+    pub fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// The stream has ended here: appends what was held back, masked.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         self.secrets.settle(&self.held, true, out);

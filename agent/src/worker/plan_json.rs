@@ -1,7 +1,8 @@
 //! What a plan would do, counted from its JSON as it streams by.
 //!
 //! It keeps counters, never the plan: a plan's JSON holds the whole state and may be far larger than the
-//! worker's memory. What it does not count it skips without building it.
+//! worker's memory. What it does not count it skips without building it. No value of it is ever part of an
+//! error: the plan knows all secrets of the run.
 
 use std::{
     fmt,
@@ -12,28 +13,44 @@ use std::{
 use scalr_protocol::task::{RunMode, Summary};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
+use serde_json::error::Category;
 
 /// The longest text that is taken: a value of a resource may be a large file, a name never is. What is
 /// skipped is skipped without memory, but only the parser knows which it is.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
+/// How deep lists and objects may lie in each other. The parser remembers each level also of what it skips.
+/// The tools' own values are a few dozen levels deep, modules in modules included.
+const DEPTH_MAX: u32 = 1_000;
 
 /// Why a plan can't be counted.
 #[derive(Debug, thiserror::Error)]
-#[error("the plan's JSON can't be read: {cause}")]
+#[error("the plan's JSON can't be read: {problem}")]
 pub struct PlanJsonError {
-    /// What the parser said.
-    cause: serde_json::Error,
+    problem: String,
+}
+
+impl PlanJsonError {
+    fn of(cause: &serde_json::Error) -> Self {
+        let what = match cause.classify() {
+            // What the parser says then may be a value of the plan.
+            Category::Data => "it is not what a plan holds",
+            Category::Eof => "it ends too soon",
+            Category::Syntax => "it is no JSON",
+            Category::Io => return Self { problem: cause.to_string() },
+        };
+        Self { problem: format!("{what} (line {}, column {})", cause.line(), cause.column()) }
+    }
 }
 
 /// Counts a plan. `mode` matters where the tool does not say itself whether there is something to apply: only
 /// for a refresh is drift a change.
 pub fn summarize(json: impl Read, mode: RunMode) -> Result<Summary, PlanJsonError> {
-    let bounded = ShortTexts { inner: json, state: Text::Outside, bytes: 0 };
+    let bounded = Bounded { inner: json, state: Text::Outside, bytes: 0, depth: 0 };
     let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(bounded));
-    let plan = Plan::deserialize(&mut deserializer).map_err(|cause| PlanJsonError { cause })?;
-    deserializer.end().map_err(|cause| PlanJsonError { cause })?;
+    let plan = Plan::deserialize(&mut deserializer).map_err(|cause| PlanJsonError::of(&cause))?;
+    deserializer.end().map_err(|cause| PlanJsonError::of(&cause))?;
     let Counts { additions, changes, destructions, imports, forgets, any } = plan.resources;
     let drifted = match mode {
         RunMode::Refresh => plan.drift,
@@ -71,7 +88,7 @@ struct Counts {
 
 impl Counts {
     fn add(&mut self, resource: &ResourceChange) {
-        let Change { actions, importing } = &resource.change;
+        let Change { actions, importing } = &resource.change.0;
         for action in &actions.0 {
             let counter = match action {
                 Action::Create => &mut self.additions,
@@ -106,6 +123,10 @@ impl<'de> Deserialize<'de> for Plan {
                 f.write_str("a plan")
             }
 
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Plan, E> {
+                Err(E::custom("a text"))
+            }
+
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Plan, A::Error> {
                 let mut plan = Plan::default();
                 let mut is_plan = false;
@@ -115,18 +136,20 @@ impl<'de> Deserialize<'de> for Plan {
                             is_plan = true;
                             map.next_value::<IgnoredAny>()?;
                         }
-                        Field::ResourceChanges => map.next_value_seed(each(|resource: ResourceChange| {
-                            plan.resources.add(&resource);
-                        }))?,
+                        Field::ResourceChanges => {
+                            map.next_value_seed(each(|Object(resource): Object<ResourceChange>| {
+                                plan.resources.add(&resource);
+                            }))?;
+                        }
                         Field::ResourceDrift => {
                             map.next_value_seed(each(|_: IgnoredAny| plan.drift = true))?;
                         }
                         Field::OutputChanges => {
-                            map.next_value_seed(each(|change: Change| {
+                            map.next_value_seed(each(|Object(change): Object<Change>| {
                                 plan.outputs |= change.actions.0.iter().any(|action| *action != Action::NoOp);
                             }))?;
                         }
-                        Field::Applyable => plan.applyable = map.next_value()?,
+                        Field::Applyable => plan.applyable = map.next_value::<Truth>()?.0,
                         Field::Other => {
                             map.next_value::<IgnoredAny>()?;
                         }
@@ -135,7 +158,7 @@ impl<'de> Deserialize<'de> for Plan {
                 if is_plan { Ok(plan) } else { Err(serde::de::Error::missing_field("format_version")) }
             }
         }
-        deserializer.deserialize_map(Fields)
+        deserializer.deserialize_any(Fields)
     }
 }
 
@@ -156,7 +179,7 @@ struct ResourceChange {
     #[serde(default)]
     previous_address: Option<IgnoredAny>,
     #[serde(default)]
-    change: Change,
+    change: Object<Change>,
 }
 
 #[derive(Default, Deserialize)]
@@ -165,6 +188,61 @@ struct Change {
     actions: Actions,
     #[serde(default)]
     importing: Option<IgnoredAny>,
+}
+
+/// An object. Of a text in its place the parser would make an error that holds all of it, many times as long.
+#[derive(Default)]
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any<T>(PhantomData<fn() -> T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Any<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<T, E> {
+                Err(E::custom("a text"))
+            }
+        }
+        deserializer.deserialize_any(Any(PhantomData)).map(Self)
+    }
+}
+
+/// A truth value, or none.
+struct Truth(Option<bool>);
+
+impl<'de> Deserialize<'de> for Truth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Said;
+        impl Visitor<'_> for Said {
+            type Value = Truth;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true or false")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Truth, E> {
+                Ok(Truth(Some(value)))
+            }
+
+            fn visit_unit<E>(self) -> Result<Truth, E> {
+                Ok(Truth(None))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Truth, E> {
+                Err(E::custom("a text"))
+            }
+        }
+        deserializer.deserialize_any(Said)
+    }
 }
 
 /// The actions of one change. There are two at most; more are dropped, so that a list is no way to fill the
@@ -226,6 +304,10 @@ impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for Each<T, F> {
         Ok(())
     }
 
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
+        Err(E::custom("a text"))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         while let Some(element) = list.next_element()? {
             (self.0)(element);
@@ -241,11 +323,13 @@ impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for Each<T, F> {
     }
 }
 
-/// Refuses a JSON text of more than [`TEXT_BYTES_MAX`] before the parser has it in memory.
-struct ShortTexts<R> {
+/// Refuses a JSON text of more than [`TEXT_BYTES_MAX`], and more than [`DEPTH_MAX`] levels, before the parser
+/// has them in memory.
+struct Bounded<R> {
     inner: R,
     state: Text,
     bytes: u64,
+    depth: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -255,7 +339,7 @@ enum Text {
     Escaped,
 }
 
-impl<R: Read> Read for ShortTexts<R> {
+impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         for byte in buffer.iter().take(read) {
@@ -270,109 +354,18 @@ impl<R: Read> Read for ShortTexts<R> {
             if self.bytes > TEXT_BYTES_MAX {
                 return Err(io::Error::other(format!("a text of more than {TEXT_BYTES_MAX} bytes")));
             }
+            self.depth = match (self.state, byte) {
+                (Text::Outside, b'[' | b'{') => self.depth + 1,
+                (Text::Outside, b']' | b'}') => self.depth.saturating_sub(1),
+                (Text::Outside | Text::Inside | Text::Escaped, _) => self.depth,
+            };
+            if self.depth > DEPTH_MAX {
+                return Err(io::Error::other(format!("more than {DEPTH_MAX} levels")));
+            }
         }
         Ok(read)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-
-    use super::*;
-
-    #[track_caller]
-    fn check(mode: RunMode, json: &str, expected: &Expect) {
-        let text = match summarize(json.as_bytes(), mode) {
-            Ok(Summary {
-                has_changes,
-                resource_additions,
-                resource_changes,
-                resource_destructions,
-                resource_imports,
-                resource_forgets,
-            }) => format!(
-                "{has_changes}: +{resource_additions} ~{resource_changes} -{resource_destructions} \
-                 import {resource_imports} forget {resource_forgets}"
-            ),
-            Err(error) => error.to_string(),
-        };
-        expected.assert_eq(&text);
-    }
-
-    fn with(changes: &str) -> String {
-        format!(r#"{{"format_version":"1.2","prior_state":{{"values":[1]}},"resource_changes":[{changes}]}}"#)
-    }
-
-    fn change(actions: &str) -> String {
-        format!(r#"{{"address":"a.b","change":{{"before":null,"actions":{actions},"after":{{"x":[1]}}}}}}"#)
-    }
-
-    #[test]
-    fn counts_as_the_tool_does() {
-        let all =
-            [r#"["create"]"#, r#"["update"]"#, r#"["delete","create"]"#, r#"["no-op"]"#, r#"["forget"]"#];
-        let all = all.map(change).join(",");
-        check(RunMode::Apply, &with(&all), &expect!["true: +2 ~1 -1 import 0 forget 1"]);
-        check(RunMode::Apply, &with(&change(r#"["no-op"]"#)), &expect!["false: +0 ~0 -0 import 0 forget 0"]);
-        check(RunMode::Apply, &with(&change(r#"["read"]"#)), &expect!["true: +0 ~0 -0 import 0 forget 0"]);
-    }
-
-    #[test]
-    fn imports_and_moves_are_changes() {
-        let import = r#"{"change":{"actions":["no-op"],"importing":{"id":"i-1"}}}"#;
-        check(RunMode::Apply, &with(import), &expect!["true: +0 ~0 -0 import 1 forget 0"]);
-        let moved = r#"{"previous_address":"a.c","change":{"actions":["no-op"]}}"#;
-        check(RunMode::Apply, &with(moved), &expect!["true: +0 ~0 -0 import 0 forget 0"]);
-    }
-
-    #[test]
-    fn a_changed_output_is_a_change() {
-        let outputs = |action: &str| {
-            format!(r#"{{"format_version":"1.2","output_changes":{{"o":{{"actions":["{action}"]}}}}}}"#)
-        };
-        check(RunMode::Apply, &outputs("create"), &expect!["true: +0 ~0 -0 import 0 forget 0"]);
-        check(RunMode::Apply, &outputs("no-op"), &expect!["false: +0 ~0 -0 import 0 forget 0"]);
-    }
-
-    #[test]
-    fn drift_is_a_change_for_a_refresh_only() {
-        let drift = r#"{"format_version":"1.2","resource_drift":[{"address":"a.b"}]}"#;
-        check(RunMode::Refresh, drift, &expect!["true: +0 ~0 -0 import 0 forget 0"]);
-        check(RunMode::Apply, drift, &expect!["false: +0 ~0 -0 import 0 forget 0"]);
-    }
-
-    #[test]
-    fn the_tool_knows_best_whether_there_is_something_to_apply() {
-        let plan = r#"{"format_version":"1.2","resource_changes":null,"applyable":true}"#;
-        check(RunMode::Apply, plan, &expect!["true: +0 ~0 -0 import 0 forget 0"]);
-    }
-
-    #[test]
-    fn what_is_no_plan_is_said() {
-        check(
-            RunMode::Apply,
-            "",
-            &expect!["the plan's JSON can't be read: EOF while parsing a value at line 1 column 0"],
-        );
-        check(
-            RunMode::Apply,
-            "{}",
-            &expect!["the plan's JSON can't be read: missing field `format_version` at line 1 column 2"],
-        );
-        check(
-            RunMode::Apply,
-            r#"{"format_version":"1"} x"#,
-            &expect!["the plan's JSON can't be read: trailing characters at line 1 column 24"],
-        );
-    }
-
-    #[test]
-    fn a_text_without_end_is_refused() {
-        let endless = Read::chain(&b"{\"format_version\":\"1\",\""[..], io::repeat(b'a'));
-        let error = summarize(endless, RunMode::Apply).unwrap_err().to_string();
-        assert!(error.contains("a text of more than 16777216 bytes"), "{error}");
-        let number = Read::chain(&b"{\"format_version\":1"[..], io::repeat(b'1'));
-        assert!(summarize(number, RunMode::Apply).is_err());
-    }
-}
+mod tests;

@@ -295,7 +295,7 @@ async fn reach(path: &Path, wait_ms: u64) -> Result<UnixStream, LinkError> {
     loop {
         match socket::connect(path).await {
             Ok(stream) => return Ok(stream),
-            // Not there yet, not listening yet, its mode not set yet.
+            // Not there yet, not listening yet, its mode not set yet; or strangers queue for it.
             Err(error)
                 if waited_ms < wait_ms
                     && matches!(
@@ -303,6 +303,7 @@ async fn reach(path: &Path, wait_ms: u64) -> Result<UnixStream, LinkError> {
                         io::ErrorKind::NotFound
                             | io::ErrorKind::ConnectionRefused
                             | io::ErrorKind::PermissionDenied
+                            | io::ErrorKind::WouldBlock
                     ) =>
             {
                 sleep(Duration::from_millis(LOOK_AGAIN_MS)).await;

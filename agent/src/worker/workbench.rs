@@ -61,6 +61,9 @@ pub struct WorkOptions {
     pub tool_paths: BTreeMap<String, PathBuf>,
     /// What downloads tools.
     pub client: Client,
+    /// The worker's own token. No user code is told it; with the local driver it could find it, and the
+    /// console must not show it.
+    pub pool_token: Option<Secret>,
     /// What the run's environment takes over from this process's.
     pub inherited: BTreeMap<String, String>,
 }
@@ -215,7 +218,8 @@ impl<T: TaskApi + Clone + 'static> Workbench<T> {
 
     async fn claimed(&mut self, started: Box<Started>) {
         let secrets = stage::secrets(&started);
-        match Masker::new(secrets.iter().map(Secret::expose)) {
+        let secrets = secrets.iter().chain(&self.options.pool_token);
+        match Masker::new(secrets.map(Secret::expose)) {
             Ok(masker) => {
                 let stream = masker.fresh();
                 self.run = Some(Run { started: Arc::from(started), masker, prepared: None, tool: None });

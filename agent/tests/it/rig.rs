@@ -6,7 +6,9 @@
 
 mod daemon;
 mod line;
+mod memory;
 mod remains;
+mod secrets;
 mod server;
 mod standin;
 mod told;
@@ -154,7 +156,15 @@ impl Rig {
 
     /// Starts a controller with the driver `local`; all that are started work in one folder.
     pub(crate) fn start_controller(&self, args: &[&str]) {
-        let mut command = self.agent("controller");
+        self.start_controller_under("exec \"$@\"", args);
+    }
+
+    /// The same, started by a shell script that goes on to `"$@"`: what it sets holds for all Jobs.
+    pub(crate) fn start_controller_under(&self, script: &str, args: &[&str]) {
+        let agent = self.agent("controller");
+        let mut command = self.command("sh");
+        command.args(["-c", script, "sh"]).arg(agent.get_program()).args(agent.get_args());
+        command.envs(agent.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let stop = if is_soak() { "60s" } else { "20s" };
         command.args(["--driver", "local", "--stop-timeout", stop, "--drain-timeout", "10"]).args(args);
         command.arg("--data-dir").arg(self.data()).arg("--cache-dir").arg(self.path.join("cache"));

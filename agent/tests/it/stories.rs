@@ -3,6 +3,7 @@
 mod cancel;
 mod examples;
 mod hooks;
+mod hostile;
 mod kills;
 mod mistakes;
 mod once;

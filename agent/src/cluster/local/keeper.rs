@@ -103,7 +103,10 @@ async fn keep(job: &Path) -> Result<(), KeeperError> {
         failed("Deleted")
     } else {
         let mut family = Family::start(folder.clone(), folder.orders()?);
-        attend(&mut family, &mut signals).await?;
+        while !attend(&mut family, &mut signals).await? {
+            make_room(&place, &stored);
+            sleep(Duration::from_millis(KILL_LOOK_MS_MAX)).await;
+        }
         family.end()
     };
     Ok(finish(&place, &folder, &stored, &end).await?)
@@ -164,13 +167,15 @@ async fn passed(deadline: &mut Deadline) {
     }
 }
 
-/// Waits until nothing of the family is left.
-async fn attend(family: &mut Family, signals: &mut Signals) -> io::Result<()> {
+/// Waits until nothing of the family is left and that is written; false once only the disk keeps it from
+/// that.
+async fn attend(family: &mut Family, signals: &mut Signals) -> io::Result<bool> {
     let (mut grace, mut patience): (Deadline, Deadline) = (None, None);
     let mut look_ms = KILL_LOOK_MS_MIN;
     while !family.settle()? {
         if family.is_runner_alone() && patience.is_none() {
             patience = Some(in_ms(family.orders().runner_wait_ms));
+            family.wake_runner();
         }
         let wait_ms = if family.is_ending() {
             look_ms = (look_ms * 2).min(KILL_LOOK_MS_MAX);
@@ -187,14 +192,31 @@ async fn attend(family: &mut Family, signals: &mut Signals) -> io::Result<()> {
             () = passed(&mut patience) => { patience = None; family.kill(); }
             () = sleep(Duration::from_millis(wait_ms)) => family.bound_logs(),
         }
+        if family.waits_for_disk()? {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Removes the run's folder, which may be what fills the disk. What can't be removed is the next sweep's.
+fn make_room(place: &Place, stored: &Stored) {
+    match place.vacate_runs(Some(&stored.uid)) {
+        Ok(gone) => gone.iter().for_each(|path| remove(path)),
+        Err(error) => tracing::warn!(%error, "failed to let the run's folder go"),
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = remove_tree(path) {
+        tracing::warn!(%error, path = %path.display(), "failed to remove the run's folder");
+    }
 }
 
 /// Writes the end of a Job of which nothing runs any more.
 async fn finish(place: &Place, folder: &Folder, stored: &Stored, end: &JobEnd) -> io::Result<()> {
     // What can't be removed here is the next sweep's.
-    let gone = place.vacate_runs(Some(&stored.uid)).unwrap_or_else(|error| {
+    let mut gone = place.vacate_runs(Some(&stored.uid)).unwrap_or_else(|error| {
         tracing::warn!(%error, "failed to let the run's folder go");
         Vec::new()
     });
@@ -203,13 +225,11 @@ async fn finish(place: &Place, folder: &Folder, stored: &Stored, end: &JobEnd) -
             Ok(()) => break,
             Err(error) => tracing::warn!(%error, "failed to write the Job's end"),
         }
+        // What the run has left may be what fills the disk.
+        gone.drain(..).for_each(|path| remove(&path));
         sleep(Duration::from_millis(END_RETRY_MS)).await;
     }
-    for path in gone {
-        if let Err(error) = remove_tree(&path) {
-            tracing::warn!(%error, path = %path.display(), "failed to remove the run's folder");
-        }
-    }
+    gone.drain(..).for_each(|path| remove(&path));
     // Whoever marks it after this look sees the end, and removes it himself.
     if folder.look()?.is_some_and(|seen| seen.is_deleting) {
         place.remove_job(&stored.spec.name, &stored.uid)?;

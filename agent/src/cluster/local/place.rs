@@ -22,6 +22,7 @@ use super::{
     folder::{Folder, Seen, private_folder},
     lock,
 };
+use crate::worker::beneath;
 
 /// Marks a folder as ours; that of `jobs` is the lock.
 const MARK: &str = ".scalr-agent";
@@ -214,34 +215,22 @@ fn names_in(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes a folder with all in it, also where user code has locked folders against itself.
+/// Removes a folder with all in it, whatever user code has made of it: locked against itself, or deeper than
+/// there are descriptors. A link in its place is removed itself.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    let removed = match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            unlock_tree(path)?;
-            fs::remove_dir_all(path)
-        }
-        other => other,
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path),
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_dir() => return fs::remove_file(path),
+        Ok(_folder) => {}
         // Another process was faster.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let empty = || beneath::Folder::open(path)?.remove_all(usize::MAX);
+    let opened = fs::set_permissions(path, Permissions::from_mode(0o700));
+    let removed = opened.and_then(|()| empty().map_err(io::Error::other)).and_then(|()| fs::remove_dir(path));
+    match removed {
+        // Two at once get in each other's way: whoever finds nothing any more has what he wanted.
+        Err(_) if !path.try_exists()? => Ok(()),
         other => other,
     }
-}
-
-fn unlock_tree(path: &Path) -> io::Result<()> {
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            // A link's own type: links are not followed.
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Ok(())
 }

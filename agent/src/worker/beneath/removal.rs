@@ -18,7 +18,8 @@ const ENTRIES_AT_ONCE: usize = 1024;
 
 impl Folder {
     /// Removes everything in the folder, at most `entries_max` entries; the folder itself stays. However
-    /// deep the tree is, two folders are open at a time: sub-folders are moved up, then emptied in turn.
+    /// deep the tree is, two folders are open at a time: sub-folders are moved up, then emptied in turn. What
+    /// somebody else removes at the same time is as good.
     pub fn remove_all(&self, entries_max: usize) -> Result<(), BeneathError> {
         let mut left = entries_max;
         let mut spent = |path: &OsStr| {
@@ -36,7 +37,10 @@ impl Folder {
             }
             for name in top {
                 spent(&name)?;
-                self.remove_one(&name, &mut moved, &mut spent)?;
+                match self.remove_one(&name, &mut moved, &mut spent) {
+                    Ok(()) | Err(BeneathError::Missing { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
     }

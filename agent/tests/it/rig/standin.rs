@@ -1,6 +1,6 @@
 //! A stand-in for the tool, where a story must count what the tool is told, and say when it ends.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use super::Rig;
 
@@ -40,7 +40,35 @@ apply)
 esac
 "#;
 
+/// Does what the configuration says: for each of the tool's commands the shell script of that name in the
+/// working directory, `plan.sh` and the like, where there is one. It knows the plan file as `$plan`, and the
+/// folder of marks as `$marks`. Without `show.sh` the plan has one change.
+const OBEDIENT: &str = r#"#!/bin/sh
+marks=MARKS
+for plan; do case "$plan" in -out=*) plan="${plan#-out=}"; break ;; esac; done
+if [ "$1" = plan ]; then echo planned > "$plan"; fi
+if [ -e "$1.sh" ]; then . "./$1.sh"
+elif [ "$1" = show ]; then
+  echo '{"format_version":"1.2","resource_changes":[{"change":{"actions":["create"]}}]}'
+fi
+"#;
+
 impl Rig {
+    /// Lets the tool of all agents that are started from now on be one that does what each run's own scripts
+    /// say: whatever a provider of the user's could do.
+    pub(crate) fn obey(&self) {
+        self.tool_of_script(&OBEDIENT.replace("MARKS", &self.path().join("marks").display().to_string()));
+    }
+
+    /// A configuration with such scripts: name of the command, and what is done.
+    pub(crate) fn scripts(&self, name: &str, scripts: &[(&str, &str)]) -> PathBuf {
+        let folder = self.configuration(name, "# nothing");
+        for (command, script) in scripts {
+            fs::write(folder.join(format!("{command}.sh")), script).expect("a script");
+        }
+        folder
+    }
+
     /// Lets the stand-in be the tool of all agents that are started from now on.
     pub(crate) fn stand_in(&self) {
         self.tool_of_script(&SCRIPT.replace("MARKS", &self.path().join("marks").display().to_string()));

@@ -14,9 +14,12 @@ use rustix::{
 use scalr_core::cluster::JobEnd;
 
 use super::{Deadline, failed, in_ms};
-use crate::cluster::local::{
-    folder::{Folder, Orders, Part, START_FAILED_EXIT},
-    lock, process,
+use crate::{
+    cluster::local::{
+        folder::{Folder, Orders, Part, START_FAILED_EXIT},
+        lock, process,
+    },
+    process::kill_children,
 };
 
 /// One of the two.
@@ -38,6 +41,8 @@ pub(super) struct Family {
     runner: Member,
     is_stopping: bool,
     is_killing: bool,
+    /// The disk did not take an exit at the last try.
+    is_unwritten: bool,
 }
 
 impl Family {
@@ -64,7 +69,7 @@ impl Family {
             Member::Ended(_) | Member::Gone(_) => Err(io::Error::other("the runner could not be started")),
         };
         let worker = member(Part::Worker, worker);
-        Self { folder, orders, worker, runner, is_stopping: false, is_killing: false }
+        Self { folder, orders, worker, runner, is_stopping: false, is_killing: false, is_unwritten: false }
     }
 
     pub(super) fn orders(&self) -> &Orders {
@@ -99,6 +104,19 @@ impl Family {
         Some(in_ms(self.orders.grace_ms))
     }
 
+    /// Whether nothing runs any more, and only the disk does not take that.
+    pub(super) fn waits_for_disk(&self) -> io::Result<bool> {
+        let has_ended = |member| !matches!(member, Member::Alive(_));
+        Ok(self.is_unwritten && has_ended(self.worker) && has_ended(self.runner) && kill_all(None)? == 0)
+    }
+
+    /// Lets a runner go on that something stopped: alone, it ends its command by itself.
+    pub(super) fn wake_runner(&self) {
+        if let Member::Alive(pid) = self.runner {
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+
     /// Ends all that is left, from now on.
     pub(super) fn kill(&mut self) {
         self.is_killing = true;
@@ -107,6 +125,7 @@ impl Family {
     /// Reaps, kills what is to be killed, and writes what has ended; true when nothing is left.
     pub(super) fn settle(&mut self) -> io::Result<bool> {
         self.reap()?;
+        self.is_unwritten = false;
         if self.is_killing {
             kill_all(None)?;
             self.reap()?;
@@ -129,11 +148,12 @@ impl Family {
 
     /// Writes an exit. Where the disk is full it is written later: to go away now would leave what runs to
     /// itself.
-    fn is_written(&self, part: Part, code: i32) -> bool {
+    fn is_written(&mut self, part: Part, code: i32) -> bool {
         let written = self.folder.write_exit(part, code);
         if let Err(error) = &written {
             tracing::warn!(%error, code, "failed to write the exit of the {}", part.as_str());
         }
+        self.is_unwritten |= written.is_err();
         written.is_ok()
     }
 
@@ -190,7 +210,8 @@ fn kill_all(apart: Option<Pid>) -> io::Result<usize> {
             tracing::warn!(pid = process.pid.as_raw_pid(), %error, "failed to kill a process of the Job");
         }
     }
-    Ok(left.len())
+    // One that forks and ends all the time is in no table, but never without us for its parent in the end.
+    Ok(left.len().max(kill_children(apart)))
 }
 
 fn exit_code(status: WaitStatus) -> i32 {
