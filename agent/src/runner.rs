@@ -5,12 +5,14 @@
 //! database, no `/tmp`, no shell.
 //!
 //! [`frame`] is what is said, `socket` where; a `session` is one worker's visit, with at most one `process`
-//! at a time, its `descendants` below it, and an `outbox` that slows it when the worker is slow.
+//! at a time, its `descendants` below it, an `outbox` that slows it when the worker is slow, and a [`relay`]
+//! between it and its state.
 
 mod descendants;
 pub mod frame;
 mod outbox;
 mod process;
+pub mod relay;
 mod session;
 pub(crate) mod socket;
 

@@ -59,6 +59,21 @@ pub struct Exec {
     pub cwd: String,
     /// How it may be stopped.
     pub kind: CommandKind,
+    /// The state that it works with, if it may be reached through a relay of the runner's.
+    #[serde(default)]
+    pub state: Option<StateOrder>,
+}
+
+/// Where the state of a run is. Where a relay can be had, the runner sends the command there by the variables
+/// `TF_HTTP_…`; otherwise it leaves them as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateOrder {
+    /// The run's id: its relay always has the same address.
+    pub run: String,
+    /// The state at Scalr, an absolute URL.
+    pub upstream: String,
+    /// A folder of the run's, absolute, for states on their way.
+    pub spool: String,
 }
 
 /// A signal for a command.

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
 use tokio::signal::unix::Signal as Watch;
+use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep};
 
 use super::frame::{
@@ -20,6 +21,7 @@ use super::frame::{
 };
 use super::outbox::Outbox;
 use super::process::Process;
+use super::relay::Relay;
 use super::{Stops, descendants};
 
 /// How long what a command left behind may go on: enough for the end of a pipeline to write its last lines.
@@ -30,6 +32,8 @@ const KILL_ROUND_MS: u64 = 20;
 const KILL_ROUNDS_MAX: u32 = 500;
 /// How long a stop waits for a worker that takes nothing before output is thrown away.
 const PATIENCE_MS: u64 = 1_000;
+/// How many notes of a relay may wait for the loop, which never waits for long. A call makes three at most.
+const NOTES_MAX: usize = 16;
 
 /// How the visit ended.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ struct Command {
     /// All ends that write were closed.
     output_over: bool,
     phase: Phase,
+    /// Between it and its state; lives as long as it does.
+    relay: Option<Relay>,
 }
 
 enum Event {
@@ -70,6 +76,7 @@ enum Event {
     Output(io::Result<usize>),
     ChildEnded,
     Stop,
+    Note(String),
     Alarm,
     PatienceOver,
 }
@@ -93,6 +100,9 @@ pub(super) struct Session {
     alarm: Alarm,
     patience: Alarm,
     stop_told: bool,
+    /// What relays say to people, and the end that they say it to.
+    notes: mpsc::Receiver<String>,
+    notes_in: mpsc::Sender<String>,
     farewell: Option<Farewell>,
 }
 
@@ -105,6 +115,7 @@ impl Session {
         grace_ms: Option<u64>,
     ) -> Self {
         let (reader, writer) = stream.into_split();
+        let (notes_in, notes) = mpsc::channel(NOTES_MAX);
         Self {
             reader,
             writer,
@@ -120,6 +131,8 @@ impl Session {
             alarm: Alarm::default(),
             patience: Alarm::default(),
             stop_told: false,
+            notes,
+            notes_in,
             farewell: None,
         }
     }
@@ -145,7 +158,8 @@ impl Session {
     }
 
     async fn next(&mut self) -> Event {
-        let Self { reader, writer, decoder, outbox, buffer, children, stops, alarm, patience, .. } = self;
+        let Self { reader, writer, decoder, outbox, buffer, children, stops, alarm, patience, notes, .. } =
+            self;
         let connected = self.farewell.is_none();
         let reads_output = outbox.wants_output();
         let output =
@@ -156,6 +170,7 @@ impl Session {
             read = read_output(output, buffer) => Event::Output(read),
             _ = children.recv() => Event::ChildEnded,
             () = stops.next() => Event::Stop,
+            Some(note) = notes.recv() => Event::Note(note),
             () = alarm.ring() => Event::Alarm,
             () = patience.ring() => Event::PatienceOver,
         }
@@ -182,7 +197,13 @@ impl Session {
             Event::Stop => {
                 self.stop_told = true;
                 self.say(&ToWorker::Stopping { grace_ms: self.grace_ms });
+                if self.farewell.is_none() {
+                    self.stop_relay();
+                } else {
+                    self.leave_relay_alone();
+                }
             }
+            Event::Note(note) => self.note(&note),
             Event::Alarm => self.begin_or_repeat_kill(),
             Event::PatienceOver => self.outbox.lose_patience(),
         }
@@ -200,9 +221,10 @@ impl Session {
 
     fn obey(&mut self, message: ToRunner) {
         match message {
-            ToRunner::Exec(exec) => self.start(&exec),
+            ToRunner::Exec(exec) => self.start(exec),
             ToRunner::Signal { id, signal } if self.is_running(id) => {
                 self.outbox.stop();
+                self.stop_relay();
                 match signal {
                     Signal::Interrupt | Signal::Terminate => self.signal(signal),
                     Signal::Kill => self.begin_or_repeat_kill(),
@@ -215,19 +237,71 @@ impl Session {
         }
     }
 
-    fn start(&mut self, exec: &Exec) {
+    fn start(&mut self, mut exec: Exec) {
         if self.command.is_some() {
             let message = "another command is running".to_owned();
             return self.say(&ToWorker::Error(Failed { id: exec.id, code: 1, message }));
         }
-        match Process::start(exec) {
+        let order = exec.state.take();
+        let relay = order.map(|order| Relay::start(order, &exec.env, self.notes_in.clone()));
+        if let Some(Ok(relay)) = &relay {
+            relay.redirect(&mut exec.env);
+        }
+        match Process::start(&exec) {
             Ok((process, output)) => {
                 self.outbox.begin();
                 self.children_left = true;
-                self.command = Some(Command { process, output, output_over: false, phase: Phase::Running });
+                let (relay, missing) = match relay.transpose() {
+                    Ok(relay) => (relay, None),
+                    Err(error) => (None, Some(error)),
+                };
+                let phase = Phase::Running;
+                self.command = Some(Command { process, output, output_over: false, phase, relay });
+                if let Some(error) = missing {
+                    tracing::warn!(%error, "there is no relay");
+                    self.note(&format!(
+                        "There is no relay for the state ({error}): the tool asks Scalr itself."
+                    ));
+                }
+                if self.stop_told {
+                    self.stop_relay();
+                }
             }
             Err(failed) => self.say(&ToWorker::Error(failed)),
         }
+    }
+
+    fn relay(&self) -> Option<&Relay> {
+        self.command.as_ref()?.relay.as_ref()
+    }
+
+    /// From here on the tool must come to its end soon.
+    fn stop_relay(&self) {
+        if let Some(relay) = self.relay() {
+            relay.stop();
+        }
+    }
+
+    /// The worker is gone: from here on nobody but Scalr can keep the tool's state.
+    fn leave_relay_alone(&self) {
+        if let Some(relay) = self.relay() {
+            let grace_ms = self.grace_ms.filter(|_| self.stop_told);
+            relay
+                .is_alone(grace_ms.map_or(self.orphan_wait_ms, |grace_ms| grace_ms.min(self.orphan_wait_ms)));
+        }
+    }
+
+    fn show_notes(&mut self) {
+        while let Ok(note) = self.notes.try_recv() {
+            self.note(&note);
+        }
+    }
+
+    /// Shows a line among the command's output. There is always room: a note is rare.
+    fn note(&mut self, note: &str) {
+        let Some(command) = &self.command else { return };
+        let bytes = format!("{note}\n").into_bytes();
+        self.say(&ToWorker::Output { id: command.process.id, bytes });
     }
 
     fn is_running(&self, id: u64) -> bool {
@@ -241,6 +315,8 @@ impl Session {
     }
 
     fn take_output(&mut self, read: io::Result<usize>) {
+        // What the tool says to an answer comes after what is said of the answer.
+        self.show_notes();
         let Some(command) = &mut self.command else { return };
         match read {
             Ok(bytes @ 1..) => push_output(&mut self.outbox, command.process.id, &self.buffer[..bytes]),
@@ -267,6 +343,7 @@ impl Session {
         if command.phase == Phase::Running {
             self.alarm.set(self.orphan_wait_ms);
         }
+        self.leave_relay_alone();
     }
 
     fn begin_or_repeat_kill(&mut self) {
@@ -317,6 +394,8 @@ impl Session {
                 Err(Errno::INTR) => {}
                 // Empty with no writer left, or empty while a survivor keeps it open.
                 Ok(0) | Err(_) => {
+                    self.show_notes();
+                    let Some(command) = &self.command else { return };
                     let exited = Exited {
                         id,
                         ended: command.process.ended().unwrap_or(Ended::Signal(9)),

@@ -6,9 +6,12 @@
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use scalr_protocol::{
+    BASE_PATH,
+    id::WorkspaceId,
     secret::Secret,
     task::{Payload, RunMode},
 };
+use url::Url;
 
 use super::{
     paths::RunPaths,
@@ -48,9 +51,10 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// longer folder is not announced; they then use `/tmp`.
 const TMPDIR_BYTES_MAX: usize = 64;
 
-/// How the `http` backend tries again: pauses of 1, 2, 4, 8, 16 and then 30 s, four and a half minutes in
-/// all. So an outage of minutes interrupts nobody, and a stop (ten minutes, or the pod's six) still sees the
-/// end of it, with the state saved as `errored.tfstate`.
+/// How the `http` backend tries again by itself, where the runner can't put a relay between it and Scalr:
+/// pauses of 1, 2, 4, 8, 16 and then 30 s, four and a half minutes in all. So an outage of minutes interrupts
+/// nobody. In a stop the tool goes through them once for each operation that was under way and three times
+/// more, which may be longer than the stop: that is what the relay is for, which sets them anew.
 const STATE_RETRIES: [(&str, &str); 3] =
     [("TF_HTTP_RETRY_MAX", "13"), ("TF_HTTP_RETRY_WAIT_MIN", "1"), ("TF_HTTP_RETRY_WAIT_MAX", "30")];
 
@@ -61,7 +65,7 @@ pub struct Surroundings<'a> {
     pub payload: &'a Payload,
     /// The host name of Scalr, with the port where it is not the usual one.
     pub hostname: &'a str,
-    /// Where the workspace's state is, an absolute URL.
+    /// Where the workspace's state is, an absolute URL. The runner's relay may put another in its place.
     pub state_address: &'a str,
     /// What the user's code may use.
     pub run_token: &'a Secret,
@@ -95,6 +99,17 @@ impl Operation {
             Self::Apply => "apply",
         }
     }
+}
+
+/// The host name of a server as users know it, with the port where it is not the usual one.
+pub fn hostname(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Where a server has the state of a workspace.
+pub fn state_address(url: &Url, workspace: &WorkspaceId) -> String {
+    format!("{}{BASE_PATH}/workspaces/{workspace}/state", url.as_str().trim_end_matches('/'))
 }
 
 /// Names and values. Its `Debug` shows names only.

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
-pub use crate::runner::frame::{CommandKind, Ended, Exited, Hello, Signal};
+pub use crate::runner::frame::{CommandKind, Ended, Exited, Hello, Signal, StateOrder};
 
 use crate::runner::frame::{Decoder, Exec, Failed, FrameError, Message, ToRunner, ToWorker, VERSION};
 use crate::runner::socket;
@@ -83,6 +83,8 @@ pub struct Command {
     pub cwd: String,
     /// How it may be stopped.
     pub kind: CommandKind,
+    /// The state that it works with, to be reached through a relay; none where its output is for a program.
+    pub state: Option<StateOrder>,
 }
 
 /// Something the runner said. The ids are those that [`RunnerLink::exec`] gave.
@@ -171,9 +173,9 @@ impl RunnerLink {
     /// [`RunnerEvent::Failed`]; another one can start once that was taken.
     pub async fn exec(&mut self, command: Command) -> Result<u64, LinkError> {
         let id = self.last_id + 1;
-        let Command { argv, env, cwd, kind } = command;
-        let frame =
-            ToRunner::Exec(Exec { id, argv, env, cwd, kind }).frame().map_err(LinkError::DoesNotFit)?;
+        let Command { argv, env, cwd, kind, state } = command;
+        let exec = ToRunner::Exec(Exec { id, argv, env, cwd, kind, state });
+        let frame = exec.frame().map_err(LinkError::DoesNotFit)?;
         // Before it is sent, since the answer may be read at once.
         self.running
             .compare_exchange(NONE, id, Ordering::AcqRel, Ordering::Acquire)

@@ -36,6 +36,7 @@ use super::{
     paths::RunPaths,
     runner_link::{
         Command, CommandKind, Ended, Exited, LinkError, RunnerEvent, RunnerEvents, RunnerLink, Signal,
+        StateOrder,
     },
     shell::{Order, Report},
     variables::Variables,

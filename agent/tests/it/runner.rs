@@ -4,4 +4,6 @@
 mod bench;
 mod ends;
 mod output;
+#[expect(clippy::expect_used, reason = "a server that can't be set up fails its test")]
+mod relay;
 mod signals;

@@ -6,8 +6,13 @@ fn to_runner() -> impl Strategy<Value = ToRunner> {
     let kind = prop_oneof![Just(CommandKind::Tool), Just(CommandKind::Hook), Just(CommandKind::Shell)];
     let signal = prop_oneof![Just(Signal::Interrupt), Just(Signal::Terminate), Just(Signal::Kill)];
     let env = proptest::collection::btree_map(".{0,8}", ".{0,8}", 0..4);
-    let exec = (any::<u64>(), proptest::collection::vec(".{0,20}", 0..4), env, ".{0,20}", kind)
-        .prop_map(|(id, argv, env, cwd, kind)| ToRunner::Exec(Exec { id, argv, env, cwd, kind }));
+    let state =
+        (".{0,8}", ".{0,8}", ".{0,8}").prop_map(|(run, upstream, spool)| StateOrder { run, upstream, spool });
+    let state = proptest::option::of(state);
+    let exec = (any::<u64>(), proptest::collection::vec(".{0,20}", 0..4), env, ".{0,20}", kind, state)
+        .prop_map(|(id, argv, env, cwd, kind, state)| {
+            ToRunner::Exec(Exec { id, argv, env, cwd, kind, state })
+        });
     prop_oneof![
         exec,
         (any::<u64>(), signal).prop_map(|(id, signal)| ToRunner::Signal { id, signal }),
@@ -140,4 +145,11 @@ fn a_message_over_its_bound_is_not_sent() {
     assert!(matches!(ToWorker::Error(failed).frame(), Err(FrameError::TooLong { .. })));
     let output = ToWorker::Output { id: 1, bytes: vec![0; OUTPUT_BYTES_MAX + 1] };
     assert!(matches!(output.frame(), Err(FrameError::TooLong { .. })));
+}
+
+#[test]
+fn a_command_without_a_state_is_a_command() {
+    let payload = br#"{"id":1,"argv":["a"],"env":{},"cwd":"/","kind":"tool","later":true}"#;
+    let Ok(ToRunner::Exec(exec)) = ToRunner::read(EXEC, payload) else { panic!("a command") };
+    assert_eq!(exec.state, None);
 }

@@ -22,6 +22,7 @@ fn said(kind: CommandKind, signals: &[Signal]) -> String {
         env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
         cwd: folder.path().to_str().expect("text").to_owned(),
         kind,
+        state: None,
     };
     let (mut process, output) = Process::start(&exec).expect("a process");
     while !folder.path().join("ready").exists() {

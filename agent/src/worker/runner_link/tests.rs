@@ -25,7 +25,7 @@ fn exited(id: u64) -> Vec<u8> {
 
 fn command() -> Command {
     let argv = vec!["tool".to_owned()];
-    Command { argv, env: BTreeMap::new(), cwd: "/".to_owned(), kind: CommandKind::Tool }
+    Command { argv, env: BTreeMap::new(), cwd: "/".to_owned(), kind: CommandKind::Tool, state: None }
 }
 
 /// A runner that says these bytes and then only listens.

@@ -15,24 +15,22 @@ use scalr_core::{
     task_api::{BlobBytes, TaskApi, TaskError},
 };
 use scalr_protocol::{
-    BASE_PATH,
     agent::Action,
     blob::{BlobKind, BlobRef, Digest},
     secret::Secret,
-    task::{HookPhase, RunMode, Started, TaskErrorCode, VariableCategory},
+    task::{HookPhase, Payload, RunMode, Started, TaskErrorCode, VariableCategory},
 };
 use sha2::{Digest as _, Sha256};
-use url::Url;
 
 use super::{
-    Command, CommandKind, Commands, ERRORED_STATE, Folder, Kind, Masker, Variables, WorkOptions,
+    Command, CommandKind, Commands, ERRORED_STATE, Folder, Kind, Masker, StateOrder, Variables, WorkOptions,
     WorkingDirectory,
 };
 use crate::worker::{
     commands::{self, Lock, Place, place},
     configuration::{self, Limits},
     declared,
-    environment::{Environment, Operation, Surroundings, environment},
+    environment::{Environment, Operation, Surroundings, environment, hostname, state_address},
     plan_json,
     tools::{ToolError, Tools},
     uploads::{Upload, bytes_max},
@@ -307,8 +305,9 @@ impl<T: TaskApi> Work<T> {
         let tool = self.tool.as_ref().map_or(&nowhere, |found| &found.0);
         let commands = Commands::new(tool, &self.options.paths, &prepared.directory);
         let operation = operation(stage, payload.action);
+        let ordered = state_order(&self.options, payload);
         let plain = |command: commands::Command, environment: Environment| Planned {
-            command: complete(command, environment, CommandKind::Tool),
+            command: complete(command, environment, CommandKind::Tool, &ordered),
             before: None,
             captured: None,
             says_changes_by_2: false,
@@ -331,10 +330,10 @@ impl<T: TaskApi> Work<T> {
                 vec![Planned { says_changes_by_2, ..plain(saved, base) }]
             }
             Stage::Show => {
-                vec![Planned {
-                    captured: Some(plan_json(&self.options)),
-                    ..plain(commands.show(), base.quiet())
-                }]
+                let mut show = plain(commands.show(), base.quiet());
+                // A program reads its output: no line of a relay's may be among it. It needs no state.
+                (show.command.state, show.captured) = (None, Some(plan_json(&self.options)));
+                vec![show]
             }
             Stage::Apply => vec![plain(commands.apply(), base)],
             Stage::PushState => vec![plain(commands.push_errored_state(), base)],
@@ -345,7 +344,7 @@ impl<T: TaskApi> Work<T> {
                 };
                 let hooks = payload.hooks.iter().filter(|hook| hook.phase == phase);
                 let planned = hooks.map(|hook| Planned {
-                    command: complete(commands.hook(hook), base.clone(), CommandKind::Hook),
+                    command: complete(commands.hook(hook), base.clone(), CommandKind::Hook, &ordered),
                     before: Some(commands::hook_begins(hook)),
                     captured: None,
                     says_changes_by_2: false,
@@ -369,7 +368,7 @@ impl<T: TaskApi> Work<T> {
         let surroundings = Surroundings {
             payload,
             hostname: &hostname(url),
-            state_address: &state_address(url, payload.workspace.id.as_str()),
+            state_address: &state_address(url, &payload.workspace.id),
             run_token: &self.started.run_token,
             paths,
             tool_folder: tool.parent().unwrap_or(Path::new("/")),
@@ -409,17 +408,22 @@ fn operation(stage: Stage, action: Action) -> Operation {
     }
 }
 
-fn complete(command: commands::Command, environment: Environment, kind: CommandKind) -> Command {
-    Command { argv: command.argv, env: environment.into_map(), cwd: command.cwd, kind }
+fn complete(
+    command: commands::Command,
+    environment: Environment,
+    kind: CommandKind,
+    state: &StateOrder,
+) -> Command {
+    let commands::Command { argv, cwd } = command;
+    Command { argv, env: environment.into_map(), cwd, kind, state: Some(state.clone()) }
 }
 
-fn hostname(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-fn state_address(url: &Url, workspace: &str) -> String {
-    format!("{}{BASE_PATH}/workspaces/{workspace}/state", url.as_str().trim_end_matches('/'))
+fn state_order(options: &WorkOptions, payload: &Payload) -> StateOrder {
+    StateOrder {
+        run: payload.run.id.to_string(),
+        upstream: state_address(&options.url, &payload.workspace.id),
+        spool: options.paths.runner.tmp.display().to_string(),
+    }
 }
 
 /// What must not appear in the console: tokens, sensitive variables, credentials, and what Scalr names.

@@ -74,13 +74,6 @@ impl Rig {
         self.tool_of_script(&SCRIPT.replace("MARKS", &self.path().join("marks").display().to_string()));
     }
 
-    /// Lets the real tool be one that gives a state up at the first call that fails. What it does by itself
-    /// for minutes is too long for a story.
-    pub(crate) fn impatient(&self) {
-        let tool = self.tool.borrow().display().to_string();
-        self.tool_of_script(&format!("#!/bin/sh\nexport TF_HTTP_RETRY_MAX=0\nexec {tool} \"$@\"\n"));
-    }
-
     fn tool_of_script(&self, script: &str) {
         let path = self.path().join("terraform");
         fs::write(&path, script).expect("a script");

@@ -118,6 +118,7 @@ impl Bench {
             env: [("PATH".to_owned(), path.to_owned())].into(),
             cwd: self.runner.folder.path().to_str().expect("text").to_owned(),
             kind,
+            state: None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::rig::{Passes, Rig, last};
+use crate::rig::{Passes, Rig, Trick, last};
 
 /// Timings under which two seconds are several leases and many renewals.
 const QUICK: [&str; 6] = ["--heartbeat-every", "300ms", "--renew-every", "300ms", "--lease-ttl", "1s"];
@@ -143,7 +143,6 @@ fn errored_states(rig: &Rig) -> Vec<PathBuf> {
 fn what_a_run_out_of_reach_for_too_long_has_done_is_delivered_late() {
     let rig = Rig::serving(&[&QUICK[..], &["--lost-after", "8s"]].concat());
     rig.lay_line();
-    rig.impatient();
     rig.start_controller(&[]);
     let run = rig.submit(&rig.slow(), &["--auto-apply"]);
     rig.await_mark("began");
@@ -172,13 +171,182 @@ fn what_a_run_out_of_reach_for_too_long_has_done_is_delivered_late() {
     rig.await_status(&next, "applied");
 }
 
+/// What the runner of an apply has said.
+fn runner_log(rig: &Rig) -> String {
+    fs::read_to_string(rig.job("apply").join("runner.log")).unwrap_or_default()
+}
+
+/// Waits until a call for the state has been made in vain again and again.
+fn await_held(rig: &Rig) {
+    rig.until("the relay holds a call", || runner_log(rig).contains("failures=3"));
+}
+
+/// A run whose tool is in mid-apply.
+fn in_mid_apply(args: &[&str]) -> (Rig, String) {
+    let rig = Rig::serving(&[&QUICK[..], args].concat());
+    rig.start_controller(&[]);
+    let run = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_mark("began");
+    (rig, run)
+}
+
+/// Checks that a run that was stopped has left no state behind, and nothing that hinders the next one.
+#[track_caller]
+fn lost_no_state(rig: &Rig) {
+    assert!(rig.resources("slow").contains(&"first".to_owned()), "{:?}", rig.state("slow"));
+    assert_eq!(rig.marks("began").len(), 1, "nothing started it again");
+    rig.mark("go");
+    let next = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_status(&next, "applied");
+}
+
 #[test]
-fn a_lock_whose_answer_was_lost_is_taken_once() {
-    let rig = Rig::new();
-    rig.fault(&json!({"route": "state-lock", "kind": "lost-after", "times": 1}));
+fn an_apply_that_saves_its_state_into_an_outage_ends_applied() {
+    let (rig, run) = in_mid_apply(&[]);
+    assert_eq!(rig.end_server(Signal::KILL), None);
+    rig.mark("go");
+    await_held(&rig);
+    last(400);
+    rig.start_server();
+    rig.await_status(&run, "applied");
+    let console = rig.console(&run);
+    for line in ["Scalr does not answer (Connection refused (os error 111)): ", "Scalr answers again: "] {
+        assert_eq!(console.matches(line).count(), 1, "{console}");
+    }
+    assert_eq!(rig.resources("slow"), ["first", "second"]);
+    assert!(rig.does(&["unlock", "slow"]).contains("not locked"));
+}
+
+#[test]
+fn two_applies_that_save_their_states_into_one_outage_both_end_applied() {
+    let rig = Rig::serving(&QUICK);
+    rig.start_controller(&[]);
+    let configuration = |name: &str| {
+        let wait = rig.mark_and_wait("began");
+        let main = format!(
+            "resource \"terraform_data\" \"{name}\" {{\n  provisioner \"local-exec\" {{\n    command = \"{wait}\"\n  }}\n}}\n"
+        );
+        rig.configuration(name, &main)
+    };
+    let runs = ["one", "two"].map(|name| rig.submit(&configuration(name), &["--auto-apply"]));
+    rig.until("both are at it", || rig.marks("began").len() == 2);
+    assert_eq!(rig.end_server(Signal::KILL), None);
+    rig.mark("go");
+    last(60);
+    rig.start_server();
+    for (run, name) in runs.iter().zip(["one", "two"]) {
+        rig.await_status(run, "applied");
+        assert_eq!(rig.resources(name), [name]);
+    }
+}
+
+#[test]
+fn a_plan_waits_for_its_state_while_the_server_is_in_trouble() {
+    let rig = Rig::serving(&QUICK);
+    for route in ["state-get", "state-lock", "state-post", "state-unlock"] {
+        rig.fault(&json!({"route": route, "kind": "refuse", "times": 2, "code": "internal"}));
+    }
+    rig.start_controller(&[]);
     let run = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
     rig.await_status(&run, "applied");
-    rig.fault(&json!({"route": "state-unlock", "kind": "lost-after", "times": 1}));
+    let console = rig.console(&run);
+    for purpose in ["reading", "locking", "saving", "unlocking"] {
+        assert!(console.contains(&format!("Scalr answers again: {purpose} the state goes on.")), "{console}");
+    }
+}
+
+#[test]
+fn the_404_of_an_ingress_is_no_empty_state() {
+    let rig = Rig::serving(&QUICK);
+    rig.lay_line();
+    rig.start_controller(&[]);
+    let first = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
+    rig.await_status(&first, "applied");
+    let no_backend = b"HTTP/1.1 404 Not Found\r\ncontent-length: 21\r\n\r\ndefault backend - 404";
+    rig.line().trick("GET", "/state", 3, Trick::Answer(no_backend.to_vec()));
+    let next = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
+    rig.await_status(&next, "planned_and_finished");
+    assert!(rig.console(&next).contains("404 Not Found, and not from Scalr"), "{}", rig.console(&next));
+}
+
+#[test]
+fn a_run_that_is_canceled_while_its_state_cannot_be_saved_loses_none() {
+    let (rig, run) = in_mid_apply(&[]);
+    for route in ["state-get", "state-lock", "state-post", "state-unlock"] {
+        rig.fault(&json!({"route": route, "kind": "refuse", "times": null, "code": "unavailable"}));
+    }
+    rig.does(&["cancel", &run]);
+    rig.until("the tool has saved its state", || !errored_states(&rig).is_empty());
+    last(60);
+    rig.clear_faults();
+    rig.until("the run is over", || rig.is_over(&run));
+    let console = rig.console(&run);
+    assert!(console.contains("the state is given up."), "{console}");
+    assert_eq!(console.matches("Interrupt received.").count(), 1, "{console}");
+    lost_no_state(&rig);
+}
+
+/// Stops a part of the Job with SIGTERM while the server is away, with all retries as they are by default.
+fn stopped_in_an_outage(part: &str) {
+    let (rig, run) = in_mid_apply(&[]);
+    assert_eq!(rig.end_server(Signal::KILL), None);
+    rig.signal_part("apply", part, Signal::TERM);
+    rig.until("the tool has saved its state", || !errored_states(&rig).is_empty());
+    last(60);
+    rig.start_server();
+    rig.await_status(&run, "errored");
+    assert_eq!(rig.error(&run), "The worker is being shut down");
+    lost_no_state(&rig);
+}
+
+#[test]
+fn a_worker_that_is_stopped_while_the_server_is_away_loses_no_state() {
+    stopped_in_an_outage("worker");
+}
+
+#[test]
+fn a_job_that_is_stopped_while_the_server_is_away_loses_no_state() {
+    stopped_in_an_outage("keeper");
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_wait_for_the_server_ends_the_wait() {
+    let (rig, run) = in_mid_apply(&[]);
+    assert_eq!(rig.end_server(Signal::KILL), None);
+    rig.mark("go");
+    await_held(&rig);
+    rig.signal_part("apply", "runner", Signal::TERM);
+    rig.until("the tool has saved its state", || !errored_states(&rig).is_empty());
+    rig.start_server();
+    rig.await_status(&run, "errored");
+    assert_eq!(rig.resources("slow"), ["first", "second"]);
+    let next = rig.submit(&rig.slow(), &["--auto-apply"]);
+    rig.await_status(&next, "planned_and_finished");
+}
+
+#[test]
+fn the_state_of_a_run_whose_worker_dies_in_an_outage_is_saved_without_it() {
+    let (rig, run) = in_mid_apply(&["--lost-after", "3s"]);
+    assert_eq!(rig.end_server(Signal::KILL), None);
+    rig.signal_part("apply", "worker", Signal::KILL);
+    await_held(&rig);
+    last(60);
+    assert_eq!(errored_states(&rig), [] as [PathBuf; 0], "nobody would fetch it");
+    rig.start_server();
+    rig.await_status(&run, "errored");
+    rig.await_job_end("apply");
+    lost_no_state(&rig);
+}
+
+#[test]
+fn calls_for_the_state_whose_answers_were_lost_are_made_once() {
+    let rig = Rig::new();
+    let lose = |route: &str| rig.fault(&json!({"route": route, "kind": "lost-after", "times": 1}));
+    lose("state-lock");
+    lose("state-post");
+    let run = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
+    rig.await_status(&run, "applied");
+    lose("state-unlock");
     let next = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
     rig.await_status(&next, "planned_and_finished");
     let again = rig.submit(&crate::rig::example("hello"), &["--auto-apply"]);
