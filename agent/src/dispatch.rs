@@ -10,18 +10,20 @@ use std::{
 
 use anyhow::{Context, bail};
 use scalr_core::{
+    cluster::Cluster,
     controller::{Controller, ControllerOptions, effect::ControllerExit, input::Input},
     scheduler::{self, SchedulerOptions},
 };
 use scalr_protocol::{agent::Action, id::InstanceId, secret::Secret};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use url::Url;
 
 use crate::{
     clock::BootClock,
     cluster::{
-        Driver,
+        Driver, KubeCluster, KubeOptions, access, is_label,
         local::{LocalCluster, LocalOptions},
+        server_label,
     },
     controller::{self, Ports},
     options::{BadOption, ControllerArgs, inherited_environment},
@@ -29,6 +31,14 @@ use crate::{
     scalr::{HttpScalr, TokenSource, connect},
 };
 
+/// What Jobs' names begin with where neither an option nor the template says it.
+const BASENAME: &str = "scalr-agent";
+/// How long a task may take to start, whatever is coming: six hours, for clusters that order machines.
+const STARTUP_MAX_MS: u64 = 6 * 3_600_000;
+/// The longest timeout that an operation can have in Scalr: 720 minutes.
+const OPERATION_MAX_MS: u64 = 720 * 60_000;
+/// How long a worker may go on delivering what Scalr has not taken.
+const DELIVERY_MAX_MS: u64 = 24 * 3_600_000;
 /// What a runner needs after it has killed its tool.
 const RUNNER_END_MS: u64 = 30_000;
 
@@ -40,16 +50,36 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     let scalr = HttpScalr::new(client, &url, source.clone())
         .context("the token file can't be read (SCALR_AGENT_TOKEN_FILE)")?;
     let (instance, _lock) = instance(&args.task.data_dir)?;
-    let options = controller_options(&args, instance)?;
-    let cluster = match args.driver {
-        Driver::Local => LocalCluster::open(local_options(&args, &url, &source)?).with_context(|| {
-            format!("`{}` can't be used (SCALR_AGENT_DATA_DIR)", args.task.data_dir.display())
-        })?,
-    };
-    let inputs = inputs(stops, args.paused);
-    tracing::info!(agent = options.name, %url, driver = options.driver, scheduler = options.scheduler, "controller began");
+    match args.driver {
+        Driver::Local => {
+            let cluster = LocalCluster::open(local_options(&args, &url, &source)?).with_context(|| {
+                format!("`{}` can't be used (SCALR_AGENT_DATA_DIR)", args.task.data_dir.display())
+            })?;
+            let options = controller_options(&args, None, instance)?;
+            let (sender, inputs) = mpsc::channel(1);
+            forward(sender, stops, args.paused, None);
+            dispatch(options, &url, Ports { scalr, cluster, clock: BootClock }, inputs).await
+        }
+        Driver::KubernetesJob => {
+            let cluster = kube_cluster(&args, &url).await?;
+            let options = controller_options(&args, cluster.basename().await, instance)?;
+            let (sender, inputs) = mpsc::channel(1);
+            forward(sender, stops, args.paused, Some(cluster.pauses()));
+            dispatch(options, &url, Ports { scalr, cluster, clock: BootClock }, inputs).await
+        }
+    }
+}
+
+async fn dispatch<C: Cluster + 'static>(
+    options: ControllerOptions,
+    url: &Url,
+    ports: Ports<HttpScalr, C, BootClock>,
+    inputs: mpsc::Receiver<Input>,
+) -> anyhow::Result<ExitCode> {
+    let (driver, scheduler) = (&options.driver, &options.scheduler);
+    tracing::info!(agent = options.name, %url, driver, scheduler, "controller began");
     let brain = Controller::new(options);
-    match controller::run(brain, Ports { scalr, cluster, clock: BootClock }, inputs).await {
+    match controller::run(brain, ports, inputs).await {
         ControllerExit::Stopped => {
             tracing::info!("controller stopped");
             Ok(ExitCode::SUCCESS)
@@ -61,7 +91,37 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn controller_options(args: &ControllerArgs, instance: InstanceId) -> anyhow::Result<ControllerOptions> {
+/// The cluster that the options name.
+async fn kube_cluster(args: &ControllerArgs, url: &Url) -> anyhow::Result<KubeCluster> {
+    let kubernetes = &args.kubernetes;
+    let (template_kind, template) = kubernetes.template();
+    if template.is_empty() || !is_label(template) {
+        let line = format!(
+            "`{template}` can't be the task template's name (SCALR_AGENT_KUBERNETES_JOB_TEMPLATE): \
+             it becomes a label, so it has 1 to 63 letters, digits, '-' or '.'"
+        );
+        return Err(BadOption(line).into());
+    }
+    let (client, own_namespace) = access::connect(kubernetes.kubeconfig.as_deref()).await?;
+    let namespace = kubernetes.namespace.clone().unwrap_or(own_namespace);
+    let life_ms = [STARTUP_MAX_MS, OPERATION_MAX_MS, args.task.stop_timeout.as_ms(), DELIVERY_MAX_MS];
+    let options = KubeOptions {
+        namespace,
+        template_kind,
+        template: template.to_owned(),
+        server: server_label(url),
+        ttl_s: args.job_ttl.as_ms().div_ceil(1_000),
+        deadline_s: life_ms.iter().sum::<u64>().div_ceil(1_000),
+    };
+    tracing::info!(namespace = options.namespace, template, kind = template_kind.as_str(), "Kubernetes");
+    Ok(KubeCluster::open(client, options))
+}
+
+fn controller_options(
+    args: &ControllerArgs,
+    template_basename: Option<String>,
+    instance: InstanceId,
+) -> anyhow::Result<ControllerOptions> {
     let Some(policy) = scheduler::by_name(&args.scheduler) else {
         let names: Vec<_> = scheduler::names().collect();
         let line = format!(
@@ -88,8 +148,9 @@ fn controller_options(args: &ControllerArgs, instance: InstanceId) -> anyhow::Re
         os: process::os(),
         driver: args.driver.as_str().to_owned(),
         capacity: args.concurrency,
-        basename: args.basename.clone(),
+        basename: args.basename.clone().or(template_basename).unwrap_or_else(|| BASENAME.to_owned()),
         startup_timeout_ms: args.startup_timeout.as_ms(),
+        startup_max_ms: STARTUP_MAX_MS,
         // What the worker of this version can do.
         actions: vec![Action::Plan, Action::Apply],
         scheduler: args.scheduler.clone(),
@@ -99,20 +160,41 @@ fn controller_options(args: &ControllerArgs, instance: InstanceId) -> anyhow::Re
     })
 }
 
-/// What comes from outside: the signals, and whether dispatch is paused from the begin.
-fn inputs(mut stops: mpsc::Receiver<u64>, paused: bool) -> mpsc::Receiver<Input> {
-    let (sender, receiver) = mpsc::channel(1);
+/// What comes from outside: the signals, and whether dispatch is to pause, by an option or by the template.
+fn forward(
+    inputs: mpsc::Sender<Input>,
+    mut stops: mpsc::Receiver<u64>,
+    is_paused: bool,
+    mut pauses: Option<watch::Receiver<bool>>,
+) {
     tokio::spawn(async move {
-        if paused && sender.send(Input::Paused(true)).await.is_err() {
+        if is_paused && inputs.send(Input::Paused(true)).await.is_err() {
             return;
         }
-        while let Some(grace_ms) = stops.recv().await {
-            if sender.send(Input::Stop { grace_ms }).await.is_err() {
+        loop {
+            let input = tokio::select! {
+                stop = stops.recv() => match stop {
+                    Some(grace_ms) => Input::Stop { grace_ms },
+                    None => return,
+                },
+                pause = next_pause(&mut pauses) => Input::Paused(is_paused || pause),
+            };
+            if inputs.send(input).await.is_err() {
                 return;
             }
         }
     });
-    receiver
+}
+
+/// What the template says next; never, where nothing says anything any more.
+async fn next_pause(pauses: &mut Option<watch::Receiver<bool>>) -> bool {
+    if let Some(receiver) = pauses {
+        if receiver.changed().await.is_ok() {
+            return *receiver.borrow_and_update();
+        }
+        *pauses = None;
+    }
+    std::future::pending().await
 }
 
 /// What the local driver has to know. The worker's environment is made here, whole: what it inherits, and

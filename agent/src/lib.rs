@@ -10,6 +10,9 @@ pub mod telemetry;
 pub mod clock;
 pub mod scalr;
 
+pub mod alive;
+pub mod install;
+
 pub mod cluster;
 pub mod controller;
 pub mod dispatch;

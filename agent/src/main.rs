@@ -1,16 +1,24 @@
 //! The agent's program: options, log, adapters, run.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
+use anyhow::Context;
 use clap::{
     Parser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use scalr_agent::{
-    dispatch,
-    options::{BadOption, Command, EXIT_USAGE, Options},
-    telemetry, worker,
+    alive,
+    clock::BootClock,
+    cluster::{access, crd},
+    dispatch, install,
+    options::{BadOption, Command, CrdCommand, EXIT_USAGE, Options},
+    process, telemetry, worker,
 };
+use scalr_core::clock::Clock as _;
 
 fn main() -> ExitCode {
     let options = match Options::try_parse() {
@@ -34,13 +42,42 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let ended = match command {
         Command::Controller(args) => runtime.block_on(dispatch::run(*args)),
-        Command::Worker(args) => runtime.block_on(worker::run(*args)),
-        Command::Runner(args) => runtime.block_on(scalr_agent::runner::run(args.into())),
+        Command::Worker(args) => runtime.block_on(async {
+            args.alive_file.clone().into_iter().for_each(alive::begin);
+            worker::run(*args).await
+        }),
+        Command::Runner(args) => runtime.block_on(async {
+            args.alive_file.clone().into_iter().for_each(alive::begin);
+            scalr_agent::runner::run(args.into()).await
+        }),
+        Command::Install(args) => process::binary()
+            .and_then(|program| install::run(&program, &args.folder))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Probe(args) => match alive::look(&args.alive_file, BootClock.now(), args.within.as_ms()) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(why) => Err(anyhow::Error::msg(why)),
+        },
+        Command::Crd(args) => runtime.block_on(definition(args.command)),
         Command::Keeper(args) => Ok(runtime.block_on(scalr_agent::cluster::local::keeper::run(args.into()))),
     };
     // What still runs on a blocking thread is a file operation whose result nobody wants.
     runtime.shutdown_background();
     ended
+}
+
+/// Shows or applies the definition of the task template.
+async fn definition(command: CrdCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        CrdCommand::Print(args) => {
+            let text = crd::text(args.kind.into());
+            io::stdout().write_all(text.as_bytes()).context("standard output can't be written")?;
+        }
+        CrdCommand::Apply(args) => {
+            let (client, _) = access::connect(args.kubeconfig.as_deref()).await?;
+            crd::apply(client, args.kind.into()).await.map_err(anyhow::Error::msg)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Help and version go to standard output; a mistake is one line on standard error.
@@ -70,5 +107,5 @@ fn without_credentials(error: &clap::Error) -> String {
 
 fn complain(line: &str) {
     // There is nowhere else to say that standard error is closed.
-    let _unheard = writeln!(std::io::stderr(), "scalr-agent: {line}");
+    let _unheard = writeln!(io::stderr(), "scalr-agent: {line}");
 }

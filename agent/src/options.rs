@@ -14,7 +14,7 @@ use url::Url;
 pub use self::value::{PolicyOption, Seconds, ToolPath};
 use self::value::{policy_option, seconds, token, tool_path, url};
 use crate::{
-    cluster::{Driver, local::keeper::KeeperOptions},
+    cluster::{Driver, TemplateKind, local::keeper::KeeperOptions},
     runner,
 };
 
@@ -44,6 +44,12 @@ pub enum Command {
     Worker(Box<WorkerArgs>),
     /// Execute the commands of one task in the user's image: started by a Job
     Runner(RunnerArgs),
+    /// Copy this program to where another container runs it from: started by a Job
+    Install(InstallArgs),
+    /// Say by the exit code whether a worker or a runner is alive: started by a kubelet
+    Probe(ProbeArgs),
+    /// Show or apply the custom resource of the task template
+    Crd(CrdArgs),
     /// Keep the processes of one Job of the local driver
     #[command(hide = true)]
     Keeper(KeeperArgs),
@@ -124,6 +130,33 @@ pub struct TaskArgs {
     pub worker_grace: Seconds,
 }
 
+/// How to reach Kubernetes, and what is there.
+#[derive(Debug, Args)]
+pub struct KubernetesArgs {
+    /// File that says where the API server is; by default the service account of this process's pod
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the Jobs and of the task template; by default the pod's own, or the file's
+    #[arg(long, env = "SCALR_AGENT_KUBERNETES_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Name of the task template, an `AgentTask`
+    #[arg(long, env = "SCALR_AGENT_KUBERNETES_JOB_TEMPLATE", default_value = "scalr-agent-task")]
+    pub job_template: String,
+    /// Name of an `AgentTaskTemplate` to use as the task template instead
+    #[arg(long, env = "SCALR_AGENT_KUBERNETES_TASK_TEMPLATE")]
+    pub task_template: Option<String>,
+}
+
+impl KubernetesArgs {
+    /// The task template: its kind and its name.
+    pub fn template(&self) -> (TemplateKind, &str) {
+        match &self.task_template {
+            Some(name) => (TemplateKind::AgentTaskTemplate, name),
+            None => (TemplateKind::AgentTask, &self.job_template),
+        }
+    }
+}
+
 /// Options of the controller.
 #[derive(Debug, Args)]
 pub struct ControllerArgs {
@@ -136,7 +169,7 @@ pub struct ControllerArgs {
     /// Where things are.
     #[command(flatten)]
     pub task: TaskArgs,
-    /// What runs Jobs: `local`, processes on this machine without isolation
+    /// What runs Jobs: `kubernetes-job`, or `local`, processes on this machine without isolation
     #[arg(long, env = "SCALR_AGENT_DRIVER", default_value = "local")]
     pub driver: Driver,
     /// How many Jobs may be in flight
@@ -148,16 +181,19 @@ pub struct ControllerArgs {
     /// Option of the policy, as NAME=VALUE; may be repeated
     #[arg(long = "scheduler-option", env = "SCALR_AGENT_SCHEDULER_OPTIONS", value_delimiter = ',', value_parser = policy_option)]
     pub scheduler_options: Vec<PolicyOption>,
-    /// First part of every Job's name
-    #[arg(long, env = "SCALR_AGENT_KUBERNETES_TASK_BASENAME", default_value = "scalr-agent")]
-    pub basename: String,
+    /// How to reach Kubernetes.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
+    /// First part of every Job's name; by default the task template's basename, or `scalr-agent`
+    #[arg(long, env = "SCALR_AGENT_KUBERNETES_TASK_BASENAME")]
+    pub basename: Option<String>,
     /// How long a launched task may take to start, not counting the wait for a node
     #[arg(long, env = "SCALR_AGENT_KUBERNETES_TASK_STARTUP_TIMEOUT_SECONDS", default_value = "180", value_parser = seconds)]
     pub startup_timeout: Seconds,
     /// How long stopping may take after SIGTERM
     #[arg(long, env = "SCALR_AGENT_WORKER_DRAIN_TIMEOUT", default_value = "180", value_parser = seconds)]
     pub drain_timeout: Seconds,
-    /// How long a finished Job of the local driver stays to be looked at
+    /// How long a finished Job stays to be looked at, where no task template says it
     #[arg(long, env = "SCALR_AGENT_JOB_TTL", default_value = "60", value_parser = seconds)]
     pub job_ttl: Seconds,
     /// Launch nothing; hold what comes
@@ -188,6 +224,12 @@ pub struct WorkerArgs {
     /// for the worker, and for the runner where the chart mounts its parts
     #[arg(long, env = "SCALR_AGENT_RUN_DIR")]
     pub run_dir: Option<PathBuf>,
+    /// File to write again and again, for a probe to see that the worker is alive
+    #[arg(long, env = "SCALR_AGENT_ALIVE_FILE")]
+    pub alive_file: Option<PathBuf>,
+    /// Which driver has started it, for people
+    #[arg(long, env = "SCALR_AGENT_DRIVER", default_value = "local")]
+    pub driver: Driver,
     /// How long to wait for the runner to come up
     #[arg(long, env = "SCALR_AGENT_RUNNER_WAIT", default_value = "2m", value_parser = seconds)]
     pub runner_wait: Seconds,
@@ -199,6 +241,9 @@ pub struct RunnerArgs {
     /// Where to listen for the worker
     #[arg(long, env = "SCALR_AGENT_RUNNER_SOCKET", default_value = "/run/scalr-agent/runner.sock")]
     pub socket: PathBuf,
+    /// File to write again and again, for a probe to see that the runner is alive
+    #[arg(long, env = "SCALR_AGENT_ALIVE_FILE")]
+    pub alive_file: Option<PathBuf>,
     /// How long a tool may go on after its worker is gone and it was interrupted, before it is killed
     #[arg(long, env = "SCALR_AGENT_STOP_TIMEOUT", default_value = "10m", value_parser = seconds)]
     pub stop_timeout: Seconds,
@@ -211,6 +256,90 @@ pub struct RunnerArgs {
     /// How to log.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// Options of the copy.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Folder to copy into; made if it is missing
+    pub folder: PathBuf,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Options of the probe.
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// File that the worker or runner writes again and again
+    #[arg(long, env = "SCALR_AGENT_ALIVE_FILE")]
+    pub alive_file: PathBuf,
+    /// How long ago it may have been written at most
+    #[arg(long, env = "SCALR_AGENT_ALIVE_WITHIN", default_value = "10", value_parser = seconds)]
+    pub within: Seconds,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Options about the custom resource.
+#[derive(Debug, Args)]
+pub struct CrdArgs {
+    /// What to do with it
+    #[command(subcommand)]
+    pub command: CrdCommand,
+}
+
+/// What can be done with the custom resource.
+#[derive(Debug, Subcommand)]
+pub enum CrdCommand {
+    /// Print it as YAML
+    Print(CrdPrintArgs),
+    /// Apply it to the cluster, server-side; needs rights over the whole cluster
+    Apply(CrdApplyArgs),
+}
+
+/// Options of the printed custom resource.
+#[derive(Debug, Args)]
+pub struct CrdPrintArgs {
+    /// Of which kind
+    #[arg(long, default_value = "agent-task")]
+    pub kind: CrdKind,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Options of the applied custom resource.
+#[derive(Debug, Args)]
+pub struct CrdApplyArgs {
+    /// Of which kind
+    #[arg(long, default_value = "agent-task")]
+    pub kind: CrdKind,
+    /// File that says where the API server is; by default the service account of this process's pod
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// The kinds of custom resource that hold a task template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CrdKind {
+    /// `atasks.scalr.io`
+    AgentTask,
+    /// `agenttasktemplates.scalr.io`
+    AgentTaskTemplate,
+}
+
+impl From<CrdKind> for TemplateKind {
+    fn from(kind: CrdKind) -> Self {
+        match kind {
+            CrdKind::AgentTask => Self::AgentTask,
+            CrdKind::AgentTaskTemplate => Self::AgentTaskTemplate,
+        }
+    }
 }
 
 /// Options of the keeper.
@@ -254,6 +383,10 @@ impl Command {
             Self::Controller(args) => &args.log,
             Self::Worker(args) => &args.log,
             Self::Runner(args) => &args.log,
+            Self::Install(args) => &args.log,
+            Self::Probe(args) => &args.log,
+            Self::Crd(CrdArgs { command: CrdCommand::Print(args) }) => &args.log,
+            Self::Crd(CrdArgs { command: CrdCommand::Apply(args) }) => &args.log,
             Self::Keeper(args) => &args.log,
         }
     }

@@ -73,7 +73,7 @@ pub async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
         instance_id: InstanceId::new(&process::random_id())?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         os: process::os(),
-        driver: "local".to_owned(),
+        driver: args.driver.as_str().to_owned(),
         mode: Mode::Worker,
         capacity: 0,
         task: Some(task.clone()),

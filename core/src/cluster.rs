@@ -330,6 +330,12 @@ pub enum ClusterError {
         /// What the cluster said.
         detail: String,
     },
+    /// The agent may not do this here, or its namespace is not there: wait for somebody who mends it.
+    #[error("not allowed: {detail}")]
+    NotAllowed {
+        /// What the cluster said.
+        detail: String,
+    },
     /// There is no usable task template: wait for one.
     #[error("no usable task template: {detail}")]
     Template {

@@ -110,6 +110,11 @@ impl Controller {
                 self.shut_gate(turn, op, HoldReason::Quota { detail: detail.clone() }, 0);
                 self.not_created(turn, op, key, HoldReason::Quota { detail }, 0);
             }
+            ClusterError::NotAllowed { detail } => {
+                let reason = format!("the agent may not make Jobs here: {detail}");
+                self.shut_gate(turn, op, HoldReason::CreateRetry { reason: reason.clone() }, 0);
+                self.not_created(turn, op, key, HoldReason::CreateRetry { reason }, 0);
+            }
             ClusterError::Template { detail } => {
                 self.shut_gate(turn, op, HoldReason::Template { detail: detail.clone() }, 0);
                 self.not_created(turn, op, key, HoldReason::Template { detail }, 0);

@@ -151,6 +151,7 @@ impl Controller {
             | ClusterError::Over
             | ClusterError::QuotaExceeded { .. }
             | ClusterError::Refused { .. }
+            | ClusterError::NotAllowed { .. }
             | ClusterError::Template { .. }
             | ClusterError::Unreachable { .. } => 0,
         };

@@ -311,7 +311,11 @@ impl CreateAnswer {
             Err(ClusterError::RateLimited { retry_after_ms }) => {
                 Self::Later { retry_after_ms: *retry_after_ms }
             }
-            Err(ClusterError::QuotaExceeded { .. } | ClusterError::Template { .. }) => Self::NoRoom,
+            Err(
+                ClusterError::QuotaExceeded { .. }
+                | ClusterError::Template { .. }
+                | ClusterError::NotAllowed { .. },
+            ) => Self::NoRoom,
             Err(ClusterError::Refused { .. } | ClusterError::NameTaken) => Self::Refused,
         }
     }
