@@ -19,6 +19,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddrV4},
     path::PathBuf,
+    sync::atomic::AtomicBool,
 };
 
 use scalr_core::clock::Clock as _;
@@ -101,7 +102,14 @@ impl Relay {
         let (listener, served) = listen(address).map_err(|source| RelayError::Listen { address, source })?;
         let (moods, mood) = watch::channel(Mood::Calm);
         let url = format!("http://{address}{path}");
-        let door = Door { upstream, path, mood, folder: PathBuf::from(spool), notes };
+        let door = Door {
+            upstream,
+            path,
+            mood,
+            folder: PathBuf::from(spool),
+            notes,
+            was_answered: AtomicBool::new(false),
+        };
         let serving = tokio::spawn(serve(served, door)).abort_handle();
         Ok(Self { url, moods, serving, listener })
     }

@@ -198,7 +198,14 @@ impl Tools<'_> {
     }
 
     async fn fetch(&self, url: &str, mut zip: File) -> Result<(File, u64, Digest), Problem> {
-        let mut response = self.client.get(url).send().await.map_err(|error| Problem::Away(plain(&error)))?;
+        let mut response = match self.client.get(url).send().await {
+            Ok(response) => response,
+            // Another try is sent the same way round.
+            Err(error) if error.is_redirect() => {
+                return Err(Problem::Wrong("it is redirected again and again".to_owned()));
+            }
+            Err(error) => return Err(Problem::Away(plain(&error))),
+        };
         let status = response.status();
         if status.is_server_error() || status.as_u16() == 429 || status.as_u16() == 408 {
             return Err(Problem::Away(format!("status {status}")));

@@ -1,6 +1,15 @@
 //! What the tool reaches: listens, lets in calls for the one state, holds each until there is an answer.
 
-use std::{convert::Infallible, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -38,6 +47,9 @@ const LOOK_MS: u64 = 50;
 const BREATH_MS: u64 = 100;
 /// From how many fruitless tries on people are told: one may be a server that restarts.
 const TELL_AFTER: u32 = 2;
+/// After how many tries a server that nobody here trusts is believed to stay so, if it was never trusted. An
+/// ingress that restarts shows a certificate of its own for a moment.
+const UNTRUSTED_MAX: u32 = 3;
 /// No answer of Scalr's has it. The tool takes it for final, and never, as a 404, for an empty state.
 const NO_ANSWER: StatusCode = StatusCode::FAILED_DEPENDENCY;
 
@@ -54,6 +66,8 @@ pub(super) struct Door {
     pub(super) folder: PathBuf,
     /// What people should read, a line each.
     pub(super) notes: mpsc::Sender<String>,
+    /// Whether Scalr has ever answered.
+    pub(super) was_answered: AtomicBool,
 }
 
 /// Lets calls in until it is aborted.
@@ -161,12 +175,13 @@ impl Door {
             match held.next(BootClock.now(), now_mood) {
                 Next::Try => match self.attempt(asked).await {
                     Ok(answer) => {
+                        self.was_answered.store(true, Ordering::Relaxed);
                         if held.failures() >= TELL_AFTER {
                             self.tell(format!("Scalr answers again: {purpose} goes on."));
                         }
                         return Some(answer);
                     }
-                    Err(Fruitless { why, retry_after_ms }) => {
+                    Err(Fruitless { why, retry_after_ms, is_untrusted }) => {
                         let mood = *self.mood.borrow();
                         held.failed(BootClock.now(), mood, retry_after_ms, rand::random());
                         tracing::warn!(purpose, why, failures = held.failures(), "a try came to nothing");
@@ -176,6 +191,10 @@ impl Door {
                             ));
                         }
                         last = why;
+                        if is_untrusted && held.failures() >= UNTRUSTED_MAX && !self.was_answered() {
+                            self.tell(format!("Scalr is not trusted ({last}): {purpose} is given up."));
+                            return None;
+                        }
                     }
                 },
                 Next::WaitUntil(until) => {
@@ -191,6 +210,10 @@ impl Door {
                 }
             }
         }
+    }
+
+    fn was_answered(&self) -> bool {
+        self.was_answered.load(Ordering::Relaxed)
     }
 
     /// One try, for as long as the mood bears with it.

@@ -74,6 +74,8 @@ pub(super) struct Fruitless {
     pub(super) why: String,
     /// How long the server asks not to be called, in ms.
     pub(super) retry_after_ms: u64,
+    /// Somebody answered who could not show that he is Scalr.
+    pub(super) is_untrusted: bool,
 }
 
 /// How many bytes have moved in a try.
@@ -93,7 +95,10 @@ impl Moved {
 
 impl Fruitless {
     fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), retry_after_ms: 0 }
+        let why = why.into();
+        // The words of rustls, whose error is out of reach here.
+        let is_untrusted = why.starts_with("invalid peer certificate");
+        Self { why, retry_after_ms: 0, is_untrusted }
     }
 
     pub(super) fn silent() -> Self {
@@ -157,7 +162,8 @@ impl Upstream {
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             let seconds = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             let seconds: u64 = seconds.and_then(|value| value.trim().parse().ok()).unwrap_or(0);
-            return Err(Fruitless { why: status.to_string(), retry_after_ms: seconds.saturating_mul(1_000) });
+            let retry_after_ms = seconds.saturating_mul(1_000);
+            return Err(Fruitless { retry_after_ms, ..Fruitless::new(status.to_string()) });
         }
         let headers = end_to_end(answer.headers());
         let mut spool = Spool::new(folder);

@@ -154,6 +154,28 @@ async fn an_answer_that_is_no_file_is_said() {
 }
 
 #[tokio::test]
+async fn a_download_that_goes_in_circles_is_given_up_and_said() {
+    let server = MockServer::start().await;
+    let url = url::Url::parse(&server.uri()).unwrap();
+    let client = crate::scalr::connect::download_client(&url, None).unwrap();
+    let place = Place { client, ..place() };
+    // To itself, and to ever new places.
+    for (round, elsewhere) in [("/t.zip", "/t.zip"), ("/next", "next/next")] {
+        server.reset().await;
+        let answer = ResponseTemplate::new(302).insert_header("location", elsewhere);
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        let url = format!("{}{round}?signature=secret", server.uri());
+        let error = place.find(&tool(Some(url), Some(sha256(b"")))).await.unwrap_err();
+        assert!(matches!(error, ToolError::Nowhere { .. }), "not tried again: {error}");
+        let line = error.to_string();
+        let said =
+            format!("the download from {}{round} failed: it is redirected again and again, ", server.uri());
+        assert!(line.contains(&said) && !line.contains("secret"), "{line}");
+        assert_eq!(server.received_requests().await.unwrap().len(), 6);
+    }
+}
+
+#[tokio::test]
 async fn without_a_download_the_configured_path_is_used() {
     let mut place = place();
     place.check(place.find(&tool(None, None)).await, &expect!["terraform 1.2.3 is not to be had: not in FOLDER/cache/binaries/terraform/1.2.3/terraform, Scalr names no URL for it, and no path is configured for terraform"]);

@@ -413,6 +413,59 @@ async fn two_runs_at_a_time_have_a_relay_each_and_one_run_always_has_the_same() 
     two.bye().await;
 }
 
+/// Serves HTTPS as `localhost`, whose certificate an authority of these tests has signed. Says its port.
+const TLS_SERVER: &str = r"
+import http.server, ssl, sys
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('agent-protocol', '0.1')
+        self.send_header('content-length', '9')
+        self.end_headers()
+        self.wfile.write(b'the state')
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(('127.0.0.1', 0), Answers)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('server.pem')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+open('port.new', 'w').write(f'{server.server_port}\n')
+import os; os.rename('port.new', 'port')
+server.serve_forever()
+";
+
+#[tokio::test]
+async fn over_tls_who_is_trusted_answers_and_who_is_not_is_no_outage() {
+    let mut bench = Bench::start().await;
+    let folder = bench.runner.folder.path().to_owned();
+    std::fs::write(folder.join("server.pem"), include_str!("tls/server.pem")).expect("a certificate");
+    std::fs::write(folder.join("ca.pem"), include_str!("tls/ca.pem")).expect("an authority");
+    let mut server = std::process::Command::new("python3");
+    let mut server = server.args(["-c", TLS_SERVER]).current_dir(&folder).spawn().expect("a server");
+    let port = content(&bench.runner.path("port")).await;
+    let mut asks = tool(&bench, "nowhere", "run-tls", "show('GET')");
+    if let Some(state) = &mut asks.state {
+        state.upstream = format!("https://localhost:{}{PATH}", port.trim());
+    }
+    let mut trusting = asks.clone();
+    let authority = folder.join("ca.pem").display().to_string();
+    trusting.env.insert("SSL_CERT_FILE".to_owned(), authority);
+    assert_eq!(bench.run(trusting).await.text(), "200 the state\n");
+    // The authorities of this machine, whatever they are, have not signed it.
+    let nobody = folder.join("nobody");
+    std::fs::create_dir(&nobody).expect("a folder");
+    asks.env.insert("SSL_CERT_FILE".to_owned(), folder.join("server.pem").display().to_string());
+    asks.env.insert("SSL_CERT_DIR".to_owned(), nobody.display().to_string());
+    expect![[r"
+        Scalr does not answer (invalid peer certificate: UnknownIssuer): reading the state is tried until it does.
+        Scalr is not trusted (invalid peer certificate: UnknownIssuer): reading the state is given up.
+        424 Scalr has not answered
+
+    "]].assert_eq(&bench.run(asks).await.text());
+    server.kill().expect("our own child");
+    server.wait().expect("its end");
+    bench.bye().await;
+}
+
 /// The most memory that a process has had at once, in KiB.
 fn peak_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");

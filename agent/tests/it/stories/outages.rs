@@ -286,6 +286,23 @@ fn a_run_that_is_canceled_while_its_state_cannot_be_saved_loses_none() {
     lost_no_state(&rig);
 }
 
+#[test]
+fn a_plan_that_was_made_over_a_relay_is_applied_without_one() {
+    let rig = Rig::new();
+    let says = "pre-plan=echo The state is at $TF_HTTP_ADDRESS.";
+    let run = rig.submit(&crate::rig::example("hello"), &["--hook", says]);
+    rig.until("the plan is made", || rig.status(&run) == "planned");
+    let console = rig.console(&run);
+    let (_, address) = console.split_once("The state is at http://").expect("its address");
+    let (address, _) = address.split_once('/').expect("its path");
+    let _taken = std::net::TcpListener::bind(address).expect("nobody listens there any more");
+    rig.does(&["approve", &run]);
+    rig.await_status(&run, "applied");
+    let console = rig.console(&run);
+    let said = format!("There is no relay for the state ({address} can't be listened on: ");
+    assert!(console.contains(&said), "{console}");
+}
+
 /// Stops a part of the Job with SIGTERM while the server is away, with all retries as they are by default.
 fn stopped_in_an_outage(part: &str) {
     let (rig, run) = in_mid_apply(&[]);

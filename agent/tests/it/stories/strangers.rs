@@ -90,6 +90,19 @@ fn an_upload_that_a_stranger_took_is_uploaded_again() {
 }
 
 #[test]
+fn a_finish_whose_answer_was_cut_is_said_again_and_recorded_once() {
+    let rig = rig();
+    // In its first line, in its head, in its body.
+    for bytes in [10, 100, 170] {
+        rig.line().trick("POST", "/finish", 1, Trick::Cut(bytes));
+    }
+    runs_once_and_whole(&rig);
+    rig.await_job_end("plan");
+    rig.await_job_end("apply");
+    assert_eq!(rig.line().calls("POST", "/finish"), 5, "two stages, and three that were cut");
+}
+
+#[test]
 fn a_log_that_goes_back_is_sent_again_from_there() {
     let rig = rig();
     let back = |status: &str, range: &str| Trick::Answer(answer(status, range, ""));
