@@ -30,7 +30,7 @@ pub struct Limits {
     pub total_bytes_max: u64,
     /// One file.
     pub file_bytes_max: u64,
-    /// Files, folders and links.
+    /// Files, folders and links; folders too that are only named as parts of a path.
     pub entries_max: usize,
     /// Links: they are held in memory until the end.
     pub links_max: usize,
@@ -57,7 +57,7 @@ impl Default for Limits {
 /// What was unpacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Files, folders and links.
+    /// Files, folders and links, and folders that are only named as parts of a path.
     pub entries: usize,
     /// Bytes of all files.
     pub bytes: u64,
@@ -114,11 +114,7 @@ struct Unpacking<'a> {
 
 impl Unpacking<'_> {
     fn take(&mut self, entry: &Entry, content: impl Read) -> Result<(), ConfigurationError> {
-        if self.done.entries == self.limits.entries_max {
-            let max = self.limits.entries_max as u64;
-            return Err(ConfigurationError::TooMuch { max, what: "entries" });
-        }
-        self.done.entries += 1;
+        self.count_entry()?;
         let path = &entry.path;
         if path.as_os_str().is_empty() {
             // `./`, the root itself: its mode is ours.
@@ -140,10 +136,21 @@ impl Unpacking<'_> {
         }
     }
 
+    /// One more entry, of the archive or only named by one.
+    fn count_entry(&mut self) -> Result<(), ConfigurationError> {
+        if self.done.entries == self.limits.entries_max {
+            let max = self.limits.entries_max as u64;
+            return Err(ConfigurationError::TooMuch { max, what: "entries" });
+        }
+        self.done.entries += 1;
+        Ok(())
+    }
+
     fn make_folder(&mut self, path: &Path, mode: u32) -> Result<(), ConfigurationError> {
         if self.links.contains_key(path) {
             return Err(ConfigurationError::entry(path, Problem::NameTaken));
         }
+        self.make_folders(path, path.parent().unwrap_or(path))?;
         self.folder
             .create_folders(path, folder_mode(mode))
             .map_err(|cause| ConfigurationError::written(path, cause))
@@ -209,10 +216,7 @@ impl Unpacking<'_> {
                 Ok(Some(Kind::File | Kind::Link | Kind::Special)) => {
                     return Err(ConfigurationError::entry(path, Problem::NameTaken));
                 }
-                Ok(None) => self
-                    .folder
-                    .create_folders(above, folder_mode(0o755))
-                    .map_err(|cause| ConfigurationError::written(path, cause))?,
+                Ok(None) => self.make_folders(path, above)?,
                 Err(cause) => return Err(ConfigurationError::written(path, cause)),
             }
         }
@@ -221,6 +225,19 @@ impl Unpacking<'_> {
             Ok(Some(Kind::File | Kind::Link | Kind::Special) | None) => Ok(()),
             Err(cause) => Err(ConfigurationError::written(path, cause)),
         }
+    }
+
+    /// Makes folders that the archive names only as parts of a path. They count too: a path may name dozens.
+    fn make_folders(&mut self, path: &Path, above: &Path) -> Result<(), ConfigurationError> {
+        let named = above.ancestors().take_while(|folder| !folder.as_os_str().is_empty());
+        let missing = named.take_while(|folder| matches!(self.folder.kind(folder), Ok(None))).count();
+        if missing == 0 {
+            return Ok(());
+        }
+        (0..missing).try_for_each(|_| self.count_entry())?;
+        self.folder
+            .create_folders(above, folder_mode(0o755))
+            .map_err(|cause| ConfigurationError::written(path, cause))
     }
 
     fn make_links(self) -> Result<Unpacked, ConfigurationError> {

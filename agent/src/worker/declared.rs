@@ -3,7 +3,12 @@
 //! It parses no HCL: a declaration inside a comment or a heredoc counts too, and a missed one costs nothing
 //! but precedence (see [`super::variables`]). It runs nothing and evaluates nothing.
 
-use std::{collections::BTreeSet, ffi::OsStr, path::Path};
+use std::{collections::BTreeSet, ffi::OsStr, fmt, path::Path};
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 
 use super::beneath::{BeneathError, Folder, Kind};
 
@@ -12,6 +17,11 @@ use super::beneath::{BeneathError, Folder, Kind};
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// How many entries a root module may have.
 pub const MODULE_ENTRIES_MAX: usize = 10_000;
+
+/// How many names are kept, of how many bytes: more than anybody declares, and little memory. Scalr's
+/// variables have no longer names.
+const NAMES_MAX: usize = 20_000;
+const NAME_BYTES_MAX: usize = 256;
 
 /// How the files of a module end. Source: the tools' documentation; `.tofu` is `OpenTofu`'s alone.
 const NATIVE: [&str; 2] = [".tf", ".tofu"];
@@ -36,45 +46,124 @@ pub fn variables(folder: &Folder, module: &Path) -> Result<BTreeSet<String>, Ben
             Err(error) => return Err(error),
         };
         if ends_with(&name, &JSON) {
-            declared.extend(in_json(&content));
+            in_json(&content, &mut declared);
         } else {
-            declared.extend(in_native(&String::from_utf8_lossy(&content)));
+            in_native(&String::from_utf8_lossy(&content)).for_each(|name| keep(name, &mut declared));
         }
     }
     Ok(declared)
+}
+
+/// Keeps a name, if it can be one and there is room.
+fn keep(name: &str, declared: &mut BTreeSet<String>) {
+    if declared.len() < NAMES_MAX && name.len() <= NAME_BYTES_MAX && is_identifier(name) {
+        declared.insert(name.to_owned());
+    }
 }
 
 fn ends_with(name: &OsStr, ends: &[&str]) -> bool {
     ends.iter().any(|end| name.as_encoded_bytes().ends_with(end.as_bytes()))
 }
 
-fn in_native(text: &str) -> impl Iterator<Item = String> + '_ {
+fn in_native(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| {
         let rest = line.trim_start().strip_prefix("variable")?;
         let label = rest.trim_start();
-        let name = match label.strip_prefix('"') {
-            Some(quoted) => quoted.split('"').next()?,
+        match label.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next(),
             // `variable name {` is as good, but `variable_name` is another word.
-            None if label.len() < rest.len() => label.split([' ', '\t', '{']).next()?,
-            None => return None,
-        };
-        is_identifier(name).then(|| name.to_owned())
+            None if label.len() < rest.len() => label.split([' ', '\t', '{']).next(),
+            None => None,
+        }
     })
 }
 
-fn in_json(content: &[u8]) -> BTreeSet<String> {
-    use serde_json::Value;
-    let Ok(Value::Object(mut root)) = serde_json::from_slice(content) else { return BTreeSet::new() };
-    let blocks = match root.remove("variable") {
-        Some(Value::Array(blocks)) => blocks,
-        Some(block) => vec![block],
-        None => Vec::new(),
-    };
-    let names = blocks.into_iter().filter_map(|block| match block {
-        Value::Object(block) => Some(block.into_iter().map(|(name, _)| name)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
-    });
-    names.flatten().filter(|name| is_identifier(name)).collect()
+/// Takes the names of `{"variable": {NAME: …}}`, also in lists of such blocks, and builds nothing else of it.
+/// What is no JSON has those before the place where it ends to be.
+fn in_json(content: &[u8], declared: &mut BTreeSet<String>) {
+    let mut root = serde_json::Deserializer::from_slice(content);
+    let _no_json = root.deserialize_any(Blocks { declared, of: Of::Root });
+}
+
+/// Where in a file a value stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// The file's one object.
+    Root,
+    /// What `variable` is: an object of names, or a list of such.
+    Variables,
+    /// One of that list.
+    Block,
+}
+
+/// Takes the names out of a value, as it streams by.
+struct Blocks<'a> {
+    declared: &'a mut BTreeSet<String>,
+    of: Of,
+}
+
+impl<'de> Visitor<'de> for Blocks<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("blocks")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            if self.of == Of::Root && name == "variable" {
+                map.next_value_seed(Blocks { declared: self.declared, of: Of::Variables })?;
+                continue;
+            }
+            if self.of != Of::Root {
+                keep(&name, self.declared);
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        match self.of {
+            Of::Variables => {
+                while list.next_element_seed(Blocks { declared: self.declared, of: Of::Block })?.is_some() {}
+            }
+            Of::Root | Of::Block => while list.next_element::<IgnoredAny>()?.is_some() {},
+        }
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Blocks<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
 }
 
 /// Whether this can be the name of a variable: a letter or `_`, then letters, digits, `_` and `-`.
@@ -101,9 +190,26 @@ mod tests {
         write("e.tf", "# variable \"no\" {}\nvariable_no \"no\" {}\noutput \"no\" {}\nvariables = 1");
         write("f.txt", "variable \"no\" {}");
         write("broken.tf.json", "{");
+        write("odd.tf.json", r#"["variable", {"variable": {"no": 1}}]"#);
+        write("odder.tf.json", r#"{"variable": "no", "locals": {"variable": {"no": 1}}}"#);
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link.tf")).unwrap();
         let found = variables(&Folder::open(folder.path()).unwrap(), Path::new("")).unwrap();
         expect![[r#"{"five", "four", "one", "seven", "six", "three", "two"}"#]]
             .assert_eq(&format!("{found:?}"));
+    }
+
+    #[test]
+    fn no_more_names_are_kept_than_anybody_declares() {
+        let folder = tempfile::tempdir().unwrap();
+        let many = |form: fn(usize) -> String| (0..NAMES_MAX).map(form).collect::<String>();
+        let native = many(|n| format!("variable n{n} {{}}\n"));
+        let json = many(|n| format!("\"j{n}\":1,"));
+        std::fs::write(folder.path().join("a.tf"), native).unwrap();
+        std::fs::write(folder.path().join("b.tf.json"), format!("{{\"variable\":{{{json}\"x\":1}}}}"))
+            .unwrap();
+        std::fs::write(folder.path().join("0.tf"), format!("variable {} {{}}", "x".repeat(257))).unwrap();
+        let found = variables(&Folder::open(folder.path()).unwrap(), Path::new("")).unwrap();
+        assert_eq!(found.len(), NAMES_MAX);
+        assert!(found.iter().all(|name| name.starts_with('n')));
     }
 }

@@ -135,7 +135,7 @@ fn unpacks_files_folders_and_links_with_sane_modes() {
             link("l", "sub/a"),
         ],
         &expect![[r#"
-            6 entries, 10 bytes
+            7 entries, 10 bytes
             closed/ 700
             closed/a.tf 644 ""
             l -> sub/a
@@ -213,10 +213,10 @@ fn nothing_leads_out() {
     check(
         &[link("sub/l", "..")],
         &expect![[r"
-        1 entries, 0 bytes
-        sub/ 755
-        sub/l -> ..
-    "]],
+            2 entries, 0 bytes
+            sub/ 755
+            sub/l -> ..
+        "]],
     );
 }
 
@@ -233,12 +233,12 @@ fn links_through_links_lead_nowhere_else() {
     check(
         &[up, link("x", "a/b/up/..")],
         &expect![[r"
-        2 entries, 0 bytes
-        a/ 755
-        a/b/ 755
-        a/b/up -> ..
-        x -> a/b/up/..
-    "]],
+            4 entries, 0 bytes
+            a/ 755
+            a/b/ 755
+            a/b/up -> ..
+            x -> a/b/up/..
+        "]],
     );
     check(
         &[link("a", "b"), link("b", "a")],
@@ -328,6 +328,23 @@ fn bombs_end_at_their_limit() {
     check(&many, &expect!["the configuration has more than 65536 bytes when unpacked"]);
     let names: Vec<Raw> = (0..21).map(|n| file(&format!("f{n}"), "")).collect();
     check(&names, &expect!["the configuration has more than 20 entries"]);
+    // Folders that are only named as parts of a path count too, each once.
+    let deep = |n: usize| format!("{n}/a/b/f");
+    let in_paths: Vec<Raw> = (0..6).map(|n| file(&deep(n), "")).collect();
+    check(&in_paths, &expect!["the configuration has more than 20 entries"]);
+    let folders: Vec<Raw> = (0..6).map(|n| raw(b'5', &deep(n), "", b"")).collect();
+    check(&folders, &expect!["the configuration has more than 20 entries"]);
+    let one: Vec<Raw> = (0..21).map(|_| file(&deep(0), "")).collect();
+    check(
+        &one[..17],
+        &expect![[r#"
+            20 entries, 0 bytes
+            0/ 755
+            0/a/ 755
+            0/a/b/ 755
+            0/a/b/f 644 ""
+        "#]],
+    );
     let links: Vec<Raw> = (0..11).map(|n| link(&format!("l{n}"), "x")).collect();
     check(&links, &expect!["the configuration has more than 10 links"]);
     check(
@@ -363,10 +380,10 @@ fn long_names_are_put_together_and_checked() {
     check(
         &[raw(b'L', "", "", b"sub/long\0"), file("short", "1")],
         &expect![[r#"
-        1 entries, 1 bytes
-        sub/ 755
-        sub/long 644 "1"
-    "#]],
+            2 entries, 1 bytes
+            sub/ 755
+            sub/long 644 "1"
+        "#]],
     );
     check(
         &[raw(b'L', "", "", b"../out\0"), file("short", "1")],

@@ -42,8 +42,8 @@ fn each(rig: &Rig, of: &str, others: &[(&str, &str)], args: &[&str], cases: &[(&
         rig.submit(&rig.scripts(&name.replace(' ', "-"), &scripts), args)
     };
     let runs: Vec<String> = cases.iter().map(submit).collect();
-    let told = cases.iter().zip(&runs).map(|((name, _), run)| format!("{name}: {}\n", ended(rig, run)));
-    told.collect()
+    let told = cases.iter().zip(&runs).map(|((name, _), run)| format!("{name}: {}", ended(rig, run)));
+    told.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// No file of server or agent holds the pool's token, consoles and blobs included, but those in which the

@@ -64,17 +64,13 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
-/// Submits each archive to a workspace of its own, all at once, and tells how each run ended.
+/// Submits each archive to a workspace of its own, all at once, and tells how each run ended, a line each.
 fn told(rig: &Rig, cases: Vec<(&str, Vec<u8>)>) -> String {
-    let submit = |(name, archive): (&'static str, Vec<u8>)| (name, rig.submit_archive(name, &archive));
-    let cases: Vec<_> = cases.into_iter().map(|(name, archive)| (leak(name), archive)).collect();
-    let runs: Vec<_> = cases.into_iter().map(submit).collect();
-    runs.iter().map(|(name, run)| format!("{name}: {}\n", ended(rig, run))).collect()
-}
-
-/// A name for as long as the test runs.
-fn leak(name: &str) -> &'static str {
-    Box::leak(name.to_owned().into_boxed_str())
+    let submitted = cases.into_iter().map(|(name, archive)| (name, rig.submit_archive(name, &archive)));
+    let submitted: Vec<(&str, String)> = submitted.collect();
+    let lines: Vec<String> =
+        submitted.iter().map(|(name, run)| format!("{name}: {}", ended(rig, run))).collect();
+    lines.join("\n") + "\n"
 }
 
 /// Files that no archive may touch, as they are now: inode, links, time, content.
@@ -165,9 +161,20 @@ fn archives_that_are_endless_in_any_way_end_at_their_bound_in_little_memory() {
         part
     };
     let name = entry(b'L', "name", "", vec![b'n'; 1 << 20]);
+    let links = |n: usize| {
+        let target = "l/".repeat(500);
+        let one = |n| [entry(b'K', "k", "", &target), entry(b'2', format!("{n:x}"), "", "")];
+        tar(&(0..n).flat_map(one).collect::<Vec<_>>())
+    };
+    // As large as a file of a module may be, and all of it values.
+    let values = format!("{{\"variable\":[{}1]}}", "1,".repeat(2_000_000));
+    let names: Vec<String> = (0..400_000).map(|n| format!("variable x{n:x}")).collect();
+    let names = names.join("\n");
     let mut cases = vec![
         ("entries", repeated(headers(1_000, b'5'), 101)),
-        ("links", repeated(headers(10_001, b'2'), 1)),
+        ("links", gzip(&links(10_001))),
+        ("values", gzip(&tar(&[file("main.tf.json", &values)]))),
+        ("names", gzip(&tar(&[file("main.tf", &names), file("more.tf", &names.replace('x', "y"))]))),
         ("attributes", repeated(headers(1_000, b'x'), 301)),
         ("name", gzip(&tar(&[name, file("x", "")]))),
         ("cut", {
@@ -181,10 +188,13 @@ fn archives_that_are_endless_in_any_way_end_at_their_bound_in_little_memory() {
         // A gigabyte of nothing.
         cases.push(("zeros", repeated(vec![0; 32 << 20], 40)));
     }
-    let n = cases.len();
+    // Two go on to an apply of their own.
+    let n = cases.len() + 2;
     expect![[r#"
         entries: errored: the configuration has more than 100000 entries
         links: errored: the configuration has more than 10000 links
+        values: applied: 
+        names: applied: 
         attributes: errored: the configuration has more than 300000 headers
         name: errored: entry "name" of the configuration has 1048576 bytes, the limit is 65536
         cut: errored: the configuration is no readable tar.gz: incomplete deflate stream
@@ -216,7 +226,7 @@ fn what_is_only_odd_is_unpacked_without_what_it_may_not_have() {
     ];
     let run = rig.submit_archive("odd", &gzip(&tar(&entries)));
     rig.await_status(&run, "applied");
-    expect![[r#"
+    expect![[r"
         755 regular empty file
         755 directory
         dangling
@@ -228,7 +238,7 @@ fn what_is_only_odd_is_unpacked_without_what_it_may_not_have() {
         plan.sh
         setuid
         twice
-        zz_backend_override.tf.json"#]]
+        zz_backend_override.tf.json"]]
     .assert_eq(&[rig.marks("looks"), rig.marks("names")].concat().join("\n"));
     assert_eq!(rig.marks("link").join("\n"), looks);
     assert_eq!(rig.marks("twice"), ["the last one counts"]);

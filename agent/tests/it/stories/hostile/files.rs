@@ -78,7 +78,7 @@ fn whatever_stands_in_the_place_of_an_errored_state_is_not_followed() {
         .map(|(name, trick)| (name, format!("{trick}; exit 1")))
         .collect();
     let push = [("state", "echo pushed >> $marks/pushed")];
-    expect![[r#"
+    expect![[r"
         own environment: errored: apply failed with exit code 1
         environment of the worker: errored: apply failed with exit code 1
         link to a file: errored: apply failed with exit code 1
@@ -87,7 +87,7 @@ fn whatever_stands_in_the_place_of_an_errored_state_is_not_followed() {
         folder: errored: apply failed with exit code 1
         sparse: errored: apply failed with exit code 1
         nothing: errored: apply failed with exit code 1
-    "#]]
+    "]]
     .assert_eq(&each(&rig, "apply", &push, &["--auto-apply"], &borrowed(&tricks)));
     memory.stayed_within_bounds(2 * tricks.len());
     assert_eq!(rig.marks("pushed").len(), 1, "only one looks like a file of the tool's");
@@ -106,12 +106,12 @@ fn a_folder_that_was_swapped_for_a_link_is_still_the_folder_that_it_was() {
         ("the run for another", "cd ..; swap $SCALR_RUN_ID /tmp"),
     ];
     let swaps = swaps.map(|(name, then)| (name, format!("{swap}; {then}")));
-    expect![[r#"
+    expect![[r"
         data for the worker: planned_and_finished: 
         config for the root: planned_and_finished: 
         providers for the job: planned_and_finished: 
         the run for another: errored: showing the plan failed with exit code 1
-    "#]]
+    "]]
     .assert_eq(&each(&rig, "plan", &[], &["--dry"], &borrowed(&swaps)));
     no_token_is_anywhere(&rig);
     next_run_is_fine(&rig);

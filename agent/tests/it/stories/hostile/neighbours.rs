@@ -57,7 +57,9 @@ fn who_knocks_at_every_runner_before_its_worker_does_is_not_let_in() {
         || {
             let submit = |n| rig.submit(&rig.scripts(&format!("knocked-{n}"), &[]), &["--dry"]);
             let submitted: Vec<String> = (0..runs).map(submit).collect();
-            submitted.iter().for_each(|run| rig.await_status(run, "planned_and_finished"));
+            for run in &submitted {
+                rig.await_status(run, "planned_and_finished");
+            }
         },
     );
     assert!(knocks.into_inner() > 0, "it came in between");

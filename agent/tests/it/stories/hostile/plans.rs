@@ -28,14 +28,14 @@ w("\"create\"," * 300000 + "\"create\"]}}]}")"#,
         ("actions without end", actions.as_str()),
     ];
     let args = ["--dry", "--sensitive-env", "KEY=the-key-of-this-story"];
-    expect![[r#"
+    expect![[r"
         no json: errored: the plan's JSON can't be read: it is no JSON (line 1, column 1)
         cut: errored: the plan's JSON can't be read: it ends too soon (line 2, column 0)
         a secret in the wrong place: errored: the plan's JSON can't be read: it is not what a plan holds (line 1, column 55)
         levels without end: errored: the plan's JSON can't be read: more than 1000 levels
         a text without end: errored: the plan's JSON can't be read: it is not what a plan holds (line 1, column 15000034)
         actions without end: planned_and_finished: 
-    "#]]
+    "]]
     .assert_eq(&each(&rig, "show", &[], &args, &cases));
     memory.stayed_within_bounds(cases.len());
     next_run_is_fine(&rig);
