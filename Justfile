@@ -39,6 +39,11 @@ deny:
 mutants *options:
     cargo run --quiet --package sim --features mutants --example mutants -- {{ options }}
 
+# One target of fuzz/ under libFuzzer, for so many seconds; without a name: the names
+[group('check')]
+fuzz *target_seconds:
+    scripts/fuzz {{ target_seconds }}
+
 # What a pull request must pass
 [group('check')]
 ci:
@@ -63,3 +68,8 @@ bench:
 [group('write')]
 bench-sim *parts:
     scripts/bench-sim {{ parts }}
+
+# Two thousand runs through one controller: what piles up, and its part of docs/benchmarks.md
+[group('write')]
+bench-endurance:
+    scripts/bench-endurance

@@ -53,7 +53,7 @@ impl BadScenario {
         error: &serde_path_to_error::Error<serde_json::Error>,
     ) -> Self {
         let inner = error.inner();
-        let field = error.path().to_string().replace('?', ".");
+        let field = one_line(&error.path().to_string().replace('?', "."));
         // The library says where it stopped: inside the field, or just after it.
         let line = inner.line().clamp(1, text.lines().count().max(1));
         let said = inner.to_string();
@@ -90,7 +90,7 @@ impl BadScenario {
                 Step::Place(place) => field.extend(["[", &place.to_string(), "]"]),
             }
         }
-        Self { file: file.to_owned(), line, column, field, expected: mistake.expected }
+        Self { file: file.to_owned(), line, column, field: one_line(&field), expected: mistake.expected }
     }
 }
 
@@ -180,8 +180,10 @@ pub(super) fn without_defaults(value: Value, plain: &Value) -> Value {
         Value::Object(members) => {
             let members = members.into_iter().filter_map(|(name, member)| {
                 let usual = plain.get(&name);
-                // A list of runs is as long as it is, even where each is as usual.
-                let is_kept = name == "version" || (name == "runs" && member != Value::Array(Vec::new()));
+                // A list of runs is as long as it is, even where each is as usual, and all else with it.
+                let runs = if name == "runs" { Some(&member) } else { member.get("runs") };
+                let has_runs = runs.and_then(Value::as_array).is_some_and(|runs| !runs.is_empty());
+                let is_kept = name == "version" || has_runs;
                 if usual == Some(&member) && !is_kept {
                     return None;
                 }

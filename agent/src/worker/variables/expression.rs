@@ -49,10 +49,8 @@ fn in_expression<'a>(rest: &'a [u8], within: &mut Vec<Within<'a>>) -> Result<usi
         [b'[', ..] => within.push(Within::Brackets(b']')),
         [b'{', ..] => within.push(Within::Brackets(b'}')),
         [b'"', ..] => within.push(Within::Quotes),
-        [close @ (b')' | b']' | b'}'), ..] => {
-            if within.pop() != Some(Within::Brackets(*close)) {
-                return Err("closes a bracket that it has not opened");
-            }
+        [close @ (b')' | b']' | b'}'), ..] if within.pop() != Some(Within::Brackets(*close)) => {
+            return Err("closes a bracket that it has not opened");
         }
         _ => {}
     }

@@ -10,6 +10,7 @@ use sim::{
     generate::{self, Shape},
     scenario::Scenario,
     trial, workload,
+    world::setup::RunSetup,
 };
 
 use super::schema::first_mismatch;
@@ -70,6 +71,9 @@ fn check_whole(scenario: &Scenario, schema: &Value) {
 fn what_is_written_is_read_again_and_is_as_the_schema_says() {
     let schema = schema();
     check_whole(&Scenario::default(), &schema);
+    let mut usual_run = Scenario::default();
+    usual_run.world.runs.push(RunSetup::default());
+    check_whole(&usual_run, &schema);
     for (_, scenario) in workload::canonical() {
         check_whole(&scenario, &schema);
     }
