@@ -183,7 +183,7 @@ impl Place {
             gone.push(path);
         }
         drop(names);
-        gone.iter().try_for_each(|path| remove_tree(path))
+        remove_trees(&gone)
     }
 }
 
@@ -213,6 +213,11 @@ fn names_in(path: &Path) -> io::Result<Vec<String>> {
         names.extend(entry?.file_name().into_string().ok());
     }
     Ok(names)
+}
+
+/// Removes all of them: one that can't be removed does not keep the others. The first error comes at the end.
+pub(super) fn remove_trees(paths: &[PathBuf]) -> io::Result<()> {
+    paths.iter().fold(Ok(()), |result, path| result.and(remove_tree(path)))
 }
 
 /// Removes a folder with all in it, whatever user code has made of it: locked against itself, or deeper than

@@ -18,7 +18,7 @@ use scalr_core::{
 use super::{
     folder::{Folder, Part, Seen},
     keeper::end_job,
-    place::{Names, Place, remove_tree},
+    place::{Names, Place, remove_trees},
     process,
 };
 
@@ -86,8 +86,7 @@ impl Sweep {
         for (name, seen) in look {
             result = result.and(self.sweep_job(place, bounds, name, seen, now));
         }
-        let runs =
-            place.vacate_runs(None).and_then(|gone| gone.iter().try_for_each(|path| remove_tree(path)));
+        let runs = place.vacate_runs(None).and_then(|gone| remove_trees(&gone));
         result.and(runs).and(place.remove_rubbish())
     }
 
