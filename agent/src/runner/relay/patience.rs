@@ -18,9 +18,10 @@ const RETRY_AFTER_MS_MAX: u64 = 60_000;
 /// How long one try may be silent, in both directions, while nothing stops: what a server may need to store a
 /// large state.
 const SILENCE_MS_MAX: u64 = 60_000;
-/// The same once a stop has begun. A tool saves its state again after each operation that was under way and
-/// at its end: a hundred times this is less than a stop may take.
-const QUICK_SILENCE_MS_MAX: u64 = 2_000;
+/// The same once a stop has begun: more than a server that is well takes. Where packets vanish, a tool that
+/// does ten things at once spends less than a minute on it, since it saves its state once for each and three
+/// times more; sixty things would still fit into a stop.
+const QUICK_SILENCE_MS_MAX: u64 = 4_000;
 /// How long the one try of a stop may take in all, while its bytes move: 500 MB at 20 MB/s.
 const QUICK_MS_MAX: u64 = 25_000;
 

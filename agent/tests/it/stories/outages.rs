@@ -347,7 +347,8 @@ fn the_state_of_a_run_whose_worker_dies_in_an_outage_is_saved_without_it() {
     assert_eq!(rig.end_server(Signal::KILL), None);
     rig.signal_part("apply", "worker", Signal::KILL);
     await_held(&rig);
-    last(60);
+    // Less than half of what the tool may take to stop.
+    last(20);
     assert_eq!(errored_states(&rig), [] as [PathBuf; 0], "nobody would fetch it");
     rig.start_server();
     rig.await_status(&run, "errored");

@@ -96,8 +96,8 @@ fn a_try_is_given_up_when_nothing_moves_and_sooner_in_haste() {
     assert!(CALM.ends_try(at(160), at(0), at(100)));
     assert!(CALM.ends_try(at(1_800), at(0), at(1_800)), "however much moves");
     for mood in [stopping, alone] {
-        assert!(mood.ends_try(at(100), at(0), at(98)), "a stop finds it silent");
-        assert!(!mood.ends_try(at(101), at(0), at(100)), "it moves");
+        assert!(mood.ends_try(at(100), at(0), at(96)), "a stop finds it silent");
+        assert!(!mood.ends_try(at(103), at(0), at(100)), "it moves");
         assert!(!mood.ends_try(at(124), at(0), at(124)), "its time counts from the stop");
         assert!(mood.ends_try(at(125), at(0), at(125)), "and ends");
         assert!(!mood.ends_try(at(130), at(120), at(130)), "a later one has its own");
