@@ -154,6 +154,27 @@ pub struct Job {
     pub is_deleting: bool,
     /// Whether the cluster says that it has ended.
     pub end: Option<JobEnd>,
+    /// What keeps it from getting a pod, if anything is known to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<JobTrouble>,
+}
+
+/// What keeps a Job from getting a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct JobTrouble {
+    /// The class.
+    pub kind: JobTroubleKind,
+    /// What the cluster says, at most 1 KiB.
+    pub message: String,
+}
+
+/// The classes of what keeps a Job from getting a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum JobTroubleKind {
+    /// A quota leaves no room for a pod: it heals when others end.
+    Quota,
+    /// The cluster won't take such a pod, by its rules or by a policy of its operators.
+    Refused,
 }
 
 /// How a Job ended, as the cluster sees it. Scalr's answer, not this, says how the task ended.

@@ -17,7 +17,8 @@
 //! - `atasks` (or `agenttasktemplates`) of `scalr.io/v1`: list, watch; `fieldSelector=metadata.name=`.
 //! - `atasks/status` (or `agenttasktemplates/status`): patch, *optional*. A merge patch with
 //!   `metadata.resourceVersion`, which a newer one refuses with 409.
-//! - `events` of `v1`: list, *optional*; `fieldSelector=involvedObject.uid=`, of pods that do not start.
+//! - `events` of `v1`: list, *optional*; `fieldSelector=involvedObject.uid=`, of pods that do not start and
+//!   of Jobs that get no pod.
 //! - `events` of `v1`: create, *optional*; with `metadata.generateName`.
 //!
 //! `scalr-agent crd apply` also patches (server-side apply) `customresourcedefinitions` of
@@ -48,7 +49,7 @@ use std::{
 };
 
 use scalr_core::cluster::{
-    Cluster, ClusterError, Consistency, Job, JobName, JobSpec, Kind, Listing, Object, Uid, Version,
+    Cluster, ClusterError, Consistency, Job, JobName, JobSpec, Kind, Listing, Object, Pod, Uid, Version,
 };
 use tokio::{sync::watch as channel, task::JoinHandle, time::Instant};
 use url::Url;
@@ -165,7 +166,8 @@ struct Shared {
     jobs: Resource,
     pods: Resource,
     events: Resource,
-    eyes: Mutex<Eyes>,
+    podless: Mutex<Eyes<Job>>,
+    starting: Mutex<Eyes<Pod>>,
     tally: Mutex<Tally>,
 }
 
@@ -174,26 +176,46 @@ impl Shared {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn eyes(&self) -> MutexGuard<'_, Eyes> {
-        self.eyes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn podless(&self) -> MutexGuard<'_, Eyes<Job>> {
+        self.podless.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An object was seen: a pod with what its events have told.
-    fn seen(&self, object: Object) -> Object {
-        match object {
-            Object::Pod(pod) => Object::Pod(self.eyes().seen(Instant::now(), pod)),
-            Object::Job(job) => {
-                self.tally().seen(&job);
-                Object::Job(job)
-            }
-        }
+    fn starting(&self) -> MutexGuard<'_, Eyes<Pod>> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A Job with what its events have told, unless it can't be read: then it is nobody's.
+    fn see_job(&self, view: &JobView) -> Option<Object> {
+        let name = &view.metadata.name;
+        let job = seen::job(view)
+            .inspect_err(|error| {
+                tracing::warn!(job = name, "a Job that has our labels is passed over: {error}");
+            })
+            .ok()?;
+        self.tally().seen(&job);
+        Some(Object::Job(self.podless().seen(Instant::now(), job, seen::is_podless(view))))
+    }
+
+    /// A pod with what its events have told, unless it can't be read.
+    fn see_pod(&self, view: &PodView) -> Option<Object> {
+        let name = &view.metadata.name;
+        let pod = pod::pod(view)
+            .inspect_err(|error| {
+                tracing::warn!(pod = name, "a pod that has our labels is passed over: {error}");
+            })
+            .ok()?;
+        let is_starting = pod::is_starting(&pod);
+        Some(Object::Pod(self.starting().seen(Instant::now(), pod, is_starting)))
     }
 
     /// An object is gone.
     fn gone(&self, object: &Object) {
         match object {
-            Object::Pod(pod) => self.eyes().forget(&pod.uid),
-            Object::Job(job) => self.tally().gone(&job.uid),
+            Object::Pod(pod) => self.starting().forget(&pod.uid),
+            Object::Job(job) => {
+                self.tally().gone(&job.uid);
+                self.podless().forget(&job.uid);
+            }
         }
     }
 
@@ -225,7 +247,8 @@ impl KubeCluster {
             jobs: Resource::at(format!("/apis/batch/v1/namespaces/{namespace}/jobs")),
             pods: Resource::at(format!("/api/v1/namespaces/{namespace}/pods")),
             events: Resource::at(format!("/api/v1/namespaces/{namespace}/events")),
-            eyes: Mutex::new(Eyes::new(Instant::now())),
+            podless: Mutex::new(Eyes::new(Instant::now())),
+            starting: Mutex::new(Eyes::new(Instant::now())),
             tally: Mutex::default(),
             selector: options.selector(),
             wire: wire.clone(),
@@ -341,24 +364,6 @@ fn version(text: &str) -> Result<Version, ClusterError> {
     seen::version(text).map_err(|error| ClusterError::Unreachable { detail: format!("a list: {error}") })
 }
 
-/// A Job, unless it can't be read: then it is nobody's, and whoever made it wonders.
-fn job_object(view: &JobView) -> Option<Object> {
-    let name = &view.metadata.name;
-    seen::job(view)
-        .map(Object::Job)
-        .inspect_err(|error| tracing::warn!(job = name, "a Job that has our labels is passed over: {error}"))
-        .ok()
-}
-
-/// A pod, unless it can't be read.
-fn pod_object(view: &PodView) -> Option<Object> {
-    let name = &view.metadata.name;
-    pod::pod(view)
-        .map(Object::Pod)
-        .inspect_err(|error| tracing::warn!(pod = name, "a pod that has our labels is passed over: {error}"))
-        .ok()
-}
-
 fn uid(object: &Object) -> &Uid {
     match object {
         Object::Job(job) => &job.uid,
@@ -372,16 +377,18 @@ impl Cluster for KubeCluster {
     async fn list(&self, kind: Kind, consistency: Consistency) -> Result<Listing, ClusterError> {
         let shared = &self.shared;
         let listing = match kind {
-            Kind::Jobs => self.pages(&shared.jobs, consistency, |view| job_object(&view)).await?,
-            Kind::Pods => self.pages(&shared.pods, consistency, |view| pod_object(&view)).await?,
+            Kind::Jobs => self.pages(&shared.jobs, consistency, |view| shared.see_job(&view)).await?,
+            Kind::Pods => self.pages(&shared.pods, consistency, |view| shared.see_pod(&view)).await?,
         };
         let listed = listing.objects.iter().map(|object| uid(object).clone()).collect();
         match kind {
-            Kind::Jobs => shared.tally().keep(&listed),
-            Kind::Pods => shared.eyes().keep(&listed),
+            Kind::Jobs => {
+                shared.tally().keep(&listed);
+                shared.podless().keep(&listed);
+            }
+            Kind::Pods => shared.starting().keep(&listed),
         }
-        let objects = listing.objects.into_iter().map(|object| shared.seen(object)).collect();
-        Ok(Listing { version: listing.version, objects })
+        Ok(listing)
     }
 
     async fn watch(&self, kind: Kind, after: Version) -> Result<KubeWatch, ClusterError> {

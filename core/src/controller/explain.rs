@@ -101,8 +101,9 @@ impl Controller {
         if entry.is_launched {
             let since = now.since(entry.launched_at) / 1_000;
             let trouble = self.board.pods_of(entry).find_map(|pod| pod.trouble.as_ref());
-            let state = match trouble {
-                Some(trouble) => trouble.message.as_str(),
+            let podless = self.podless_trouble(entry);
+            let state = match trouble.map(|t| &t.message).or(podless.map(|t| &t.message)) {
+                Some(message) => message.as_str(),
                 None if !entry.had_pod => "it has no pod yet",
                 None => "its worker has not claimed it yet",
             };

@@ -210,7 +210,8 @@ impl Controller {
         match change {
             None => {}
             Some(Change::Put(Object::Job(job))) => {
-                let key = self.board.put_job(turn.now, job);
+                let key = self.board.put_job(turn.now, job.clone());
+                self.tell_podless(turn, &key, &job);
                 self.look(turn, &key);
                 let is_strange = |entry: &Entry| {
                     let is_told = !matches!(entry.standing, Standing::Unasked | Standing::Held);

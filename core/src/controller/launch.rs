@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Millis,
-    cluster::{Container, Disruption, JobEnd, Pod, PodTrouble, TroubleKind},
+    cluster::{Container, Disruption, Job, JobEnd, JobTrouble, JobTroubleKind, Pod, PodTrouble, TroubleKind},
     mutant::{Mutant, planted},
 };
 
@@ -25,8 +25,9 @@ impl Controller {
         if let Some(failure) = hopeless(self.trouble(entry)) {
             return self.shut(turn, key, DoorCall::failed(key.fence, failure));
         }
-        let is_counting = self.trouble(entry).is_none_or(|t| t.kind != TroubleKind::ScalingUp)
-            || planted(Mutant::StartupDeadlineNotPaused);
+        let is_coming = self.trouble(entry).is_some_and(|t| t.kind == TroubleKind::ScalingUp)
+            || self.podless_trouble(entry).is_some_and(|t| t.kind == JobTroubleKind::Quota);
+        let is_counting = !is_coming || planted(Mutant::StartupDeadlineNotPaused);
         let failure = self.exited(entry);
         let mark = self.ops.last();
         let Some(entry) = self.entry(key) else { return };
@@ -60,6 +61,14 @@ impl Controller {
     /// What keeps the pods of a task from starting: of several, what is worst.
     fn trouble<'a>(&'a self, entry: &'a Entry) -> Option<&'a PodTrouble> {
         self.board.pods_of(entry).filter_map(|pod| pod.trouble.as_ref()).max_by_key(|t| severity(t.kind))
+    }
+
+    /// What keeps the Job of a task from getting its first pod.
+    pub(super) fn podless_trouble<'a>(&'a self, entry: &'a Entry) -> Option<&'a JobTrouble> {
+        if entry.had_pod {
+            return None;
+        }
+        self.board.jobs_of(entry).find_map(|job| job.trouble.as_ref())
     }
 
     /// Whether everything of a launch seems to have ended, and how.
@@ -103,7 +112,16 @@ impl Controller {
             None if entry.had_pod => {
                 (LaunchFailure::StartupTimeout, "the worker did not claim the task".to_owned())
             }
-            None => (LaunchFailure::StartupTimeout, "its Job got no pod".to_owned()),
+            None => match self.podless_trouble(entry) {
+                Some(trouble) => {
+                    let reason = match trouble.kind {
+                        JobTroubleKind::Quota => LaunchFailure::QuotaExceeded,
+                        JobTroubleKind::Refused => LaunchFailure::JobRefused,
+                    };
+                    (reason, format!("its Job got no pod: {}", trouble.message))
+                }
+                None => (LaunchFailure::StartupTimeout, "its Job got no pod".to_owned()),
+            },
         };
         let message = format!("not started in {seconds} s: {said}");
         Failure { reason, message, diagnostics: self.diagnostics(entry), is_retryable: true }
@@ -117,7 +135,8 @@ impl Controller {
                 Some(JobEnd::Complete) => "complete".to_owned(),
                 Some(JobEnd::Failed { reason }) => format!("failed, {reason}"),
             };
-            format!("job {}: {end}", job.name)
+            let trouble = job.trouble.as_ref().map_or(String::new(), |t| format!(", {}", t.message));
+            format!("job {}: {end}{trouble}", job.name)
         });
         let pods = self.board.pods_of(entry).map(describe);
         jobs.chain(pods).collect::<Vec<_>>().join("\n")
@@ -138,6 +157,16 @@ impl Controller {
         }
         if let Some(node) = &pod.node {
             self.tell(turn, key, LaunchEventKind::PodScheduled, format!("node {node}"));
+        }
+    }
+
+    /// Reports what keeps a Job from getting a pod to whoever waits for the task.
+    pub(super) fn tell_podless(&mut self, turn: &mut Turn<'_>, key: &TaskAt, job: &Job) {
+        if let Some(trouble) = &job.trouble
+            && self.board.get(key).is_some_and(|entry| !entry.had_pod)
+        {
+            let message = format!("its Job gets no pod: {}", trouble.message);
+            self.tell(turn, key, LaunchEventKind::Unschedulable, message);
         }
     }
 

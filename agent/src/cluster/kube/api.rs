@@ -62,6 +62,8 @@ pub(super) struct JobView {
 pub(super) struct JobStatusView {
     pub(super) conditions: Vec<ConditionView>,
     pub(super) active: u32,
+    pub(super) succeeded: u32,
+    pub(super) failed: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -5,7 +5,7 @@
 //! from their absence.
 
 use jiff::Timestamp;
-use scalr_core::cluster::{Pod, PodTrouble, TroubleKind};
+use scalr_core::cluster::{JobTrouble, JobTroubleKind, Pod, PodTrouble, TroubleKind};
 
 use super::{api::EventView, error::cut, pod::time};
 
@@ -56,6 +56,28 @@ fn on_node(reason: &str) -> Option<TroubleKind> {
         | "FailedCreatePodContainer" => Some(TroubleKind::ContainerCreate),
         _ => None,
     }
+}
+
+/// What keeps a Job from getting a pod: what the Job controller was told when it last tried to make one. The
+/// sentences are those of the quota and of the admission; what is neither, such as a server that is too busy,
+/// is tried again at once and is no trouble.
+pub(super) fn job_trouble(events: &[EventView]) -> Option<JobTrouble> {
+    let of_pods = events.iter().filter(|event| matches!(&*event.reason, "FailedCreate" | "SuccessfulCreate"));
+    let last = of_pods.max_by_key(|event| latest(event))?;
+    let said = &last.message;
+    let kind = if last.reason == "SuccessfulCreate" {
+        return None;
+    } else if said.contains("exceeded quota") || said.contains("failed quota") {
+        JobTroubleKind::Quota
+    } else if ["is forbidden", "denied the request", "is invalid", "denied request"]
+        .iter()
+        .any(|no| said.contains(no))
+    {
+        JobTroubleKind::Refused
+    } else {
+        return None;
+    };
+    Some(JobTrouble { kind, message: cut(said) })
 }
 
 /// When it was last so.

@@ -36,7 +36,15 @@ pub(super) fn job(view: &JobView) -> Result<Job, Unreadable> {
         fence,
         is_deleting: meta.deletion_timestamp.is_some(),
         end: end(view),
+        trouble: None,
     })
+}
+
+/// Whether a Job has had no pod yet, as the Job controller counts them.
+pub(super) fn is_podless(view: &JobView) -> bool {
+    let status = &view.status;
+    let pods = status.active + status.succeeded + status.failed;
+    pods == 0 && end(view).is_none() && view.metadata.deletion_timestamp.is_none()
 }
 
 /// For which task and fence an object is.

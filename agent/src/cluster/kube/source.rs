@@ -160,6 +160,9 @@ fn show(sight: &channel::Sender<Sight>, new: Sight) {
         }
         if old.known != new.known {
             match &new.known {
+                Known::Valid(_) if matches!(old.known, Known::Valid(_)) => {
+                    tracing::info!("the task template has changed: new Jobs are made of it");
+                }
                 Known::Valid(_) => tracing::info!("the task template is valid"),
                 Known::Missing => tracing::warn!("the task template does not exist: tasks are held"),
                 Known::Invalid(misses) => {

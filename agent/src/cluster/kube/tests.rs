@@ -188,6 +188,44 @@ async fn a_history_that_is_gone_says_so_before_a_watch_and_in_it() {
 }
 
 #[tokio::test]
+async fn who_does_not_start_is_seen_again_with_what_its_events_tell() {
+    let (cluster, script) = script::open();
+    let event = |reason: &str, message: &str| {
+        let event = json!({"reason": reason, "message": message, "lastTimestamp": "2026-11-22T08:00:00Z"});
+        json!({"metadata": {}, "items": [event]})
+    };
+    // Turns come after seconds; here they have come.
+    let due = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
+    let view: PodView = serde_json::from_value(pod("pod-1", "u-3", 8)).unwrap();
+    cluster.shared.starting().seen(due, pod::pod(&view).unwrap(), true);
+    script.open_stream();
+    let mut watch = cluster.watch(Kind::Pods, Version(8)).await.unwrap();
+    script.answer(200, &event("TriggeredScaleUp", "pod triggered scale-up"));
+    let WatchEvent::Seen(Object::Pod(seen)) = watch.next().await else { panic!("a pod is seen") };
+    assert_eq!(
+        (seen.version, seen.trouble.unwrap().message.as_str()),
+        (Version(8), "TriggeredScaleUp: pod triggered scale-up")
+    );
+
+    let mut view = job("job-1", "u-1", 9, "atask-1", 1);
+    view["status"] = json!({});
+    let view: JobView = serde_json::from_value(view).unwrap();
+    cluster.shared.podless().seen(due, seen::job(&view).unwrap(), seen::is_podless(&view));
+    script.open_stream();
+    let mut watch = cluster.watch(Kind::Jobs, Version(9)).await.unwrap();
+    script
+        .answer(200, &event("FailedCreate", "Error creating: pods \"x\" is forbidden: exceeded quota: runs"));
+    let WatchEvent::Seen(Object::Job(seen)) = watch.next().await else { panic!("a Job is seen") };
+    assert_eq!(seen.trouble.unwrap().kind, scalr_core::cluster::JobTroubleKind::Quota);
+    let calls = script.calls();
+    let looks: Vec<&str> = calls.iter().map(String::as_str).filter(|call| call.contains("/events")).collect();
+    expect![[r"
+        GET /api/v1/namespaces/runs/events?&fieldSelector=involvedObject.uid%3Du-3&limit=250
+        GET /api/v1/namespaces/runs/events?&fieldSelector=involvedObject.uid%3Du-1&limit=250"]]
+    .assert_eq(&looks.join("\n"));
+}
+
+#[tokio::test]
 async fn a_server_that_says_nothing_is_not_waited_for_longer_than_the_bound() {
     let (cluster, script) = script::open();
     script.silence();

@@ -1,22 +1,26 @@
 //! Changes of one kind as the API tells them; of pods that do not start also what their events tell.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, MutexGuard},
+};
 
-use scalr_core::cluster::{Kind, Object, Pod, Uid, Version, Watch, WatchEnd, WatchEvent};
+use scalr_core::cluster::{Kind, Object, Uid, Version, Watch, WatchEnd, WatchEvent};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{
     Shared,
     api::{JobView, Line, Meta, PodView},
-    error::{Refusal, of_stream},
-    job_object, pod_object,
+    error::{CallError, Refusal, of_stream},
+    eyes::{Eyes, Watched},
     seen::version,
     wire::Lines,
 };
 
-/// A look at the events of a pod, under way: how the pod looks with them, if it looks otherwise.
-type Look = Pin<Box<dyn Future<Output = Option<Pod>> + Send>>;
+/// A look at the events of an object, under way: how it looks with them, if it looks otherwise.
+type Look = Pin<Box<dyn Future<Output = Option<Object>> + Send>>;
 
 /// A watch of Jobs or of pods.
 pub struct KubeWatch {
@@ -34,18 +38,15 @@ impl KubeWatch {
 
     /// What a line says, with what else is known.
     fn read(&self, line: &[u8]) -> WatchEvent {
+        let shared = &self.shared;
         let event = match self.kind {
-            Kind::Jobs => event(line, |view: &JobView| (job_object(view), view.metadata.clone())),
-            Kind::Pods => event(line, |view: &PodView| (pod_object(view), view.metadata.clone())),
+            Kind::Jobs => event(line, |view: &JobView| (shared.see_job(view), view.metadata.clone())),
+            Kind::Pods => event(line, |view: &PodView| (shared.see_pod(view), view.metadata.clone())),
         };
-        match event {
-            WatchEvent::Seen(object) => WatchEvent::Seen(self.shared.seen(object)),
-            WatchEvent::Gone(object) => {
-                self.shared.gone(&object);
-                WatchEvent::Gone(object)
-            }
-            WatchEvent::Bookmark(_) | WatchEvent::Ended(_) => event,
+        if let WatchEvent::Gone(object) = &event {
+            shared.gone(object);
         }
+        event
     }
 }
 
@@ -56,10 +57,10 @@ impl Watch for KubeWatch {
             let line = tokio::select! {
                 biased;
                 line = lines.next() => line,
-                pod = looked(&self.shared, self.kind, &mut self.look) => {
+                object = looked(&self.shared, self.kind, &mut self.look) => {
                     self.look = None;
-                    match pod {
-                        Some(pod) => return WatchEvent::Seen(Object::Pod(pod)),
+                    match object {
+                        Some(object) => return WatchEvent::Seen(object),
                         None => continue,
                     }
                 }
@@ -78,45 +79,56 @@ impl Watch for KubeWatch {
 }
 
 /// Looks at whoever is next, once he is due. What is under way goes on when this is dropped and called again.
-async fn looked(shared: &Arc<Shared>, kind: Kind, look: &mut Option<Look>) -> Option<Pod> {
-    if kind == Kind::Jobs {
-        return std::future::pending().await;
-    }
-    let look = match look {
-        Some(look) => look,
-        None => look.insert(Box::pin(next_look(Arc::clone(shared), next_turn(shared).await))),
+async fn looked(shared: &Arc<Shared>, kind: Kind, look: &mut Option<Look>) -> Option<Object> {
+    let look = match (look, kind) {
+        (Some(look), _) => look,
+        (none, Kind::Jobs) => {
+            let uid = next_turn(|| shared.podless()).await;
+            none.insert(Box::pin(next_look(Arc::clone(shared), Shared::podless, uid)))
+        }
+        (none, Kind::Pods) => {
+            let uid = next_turn(|| shared.starting()).await;
+            none.insert(Box::pin(next_look(Arc::clone(shared), Shared::starting, uid)))
+        }
     };
     look.await
 }
 
-async fn next_turn(shared: &Shared) -> Uid {
+async fn next_turn<'a, T: Watched + 'a>(eyes: impl Fn() -> MutexGuard<'a, Eyes<T>>) -> Uid {
     loop {
-        let next = shared.eyes().next();
+        let next = eyes().next();
         match next {
             Some(at) => tokio::time::sleep_until(at).await,
-            // Somebody is seen by this very watch, which asks again then.
+            // Whoever is seen next is seen by this very watch, which asks again then.
             None => std::future::pending().await,
         }
-        if let Some(uid) = shared.eyes().turn(Instant::now()) {
+        if let Some(uid) = eyes().turn(Instant::now()) {
             return uid;
         }
     }
 }
 
-async fn next_look(shared: Arc<Shared>, uid: Uid) -> Option<Pod> {
+async fn next_look<T: Watched>(
+    shared: Arc<Shared>,
+    eyes: fn(&Shared) -> MutexGuard<'_, Eyes<T>>,
+    uid: Uid,
+) -> Option<Object> {
     match shared.events_of(&uid).await {
-        Ok(events) => shared.eyes().told(&uid, &events),
+        Ok(events) => eyes(&shared).told(&uid, &events).map(Watched::object),
         Err(error) => {
-            let is_denied = error.is_denied();
-            if is_denied {
-                tracing::warn!(
-                    why = error.detail(),
-                    "events can't be listed: whether a node is coming, or a volume can't be mounted, is not seen"
-                );
-            }
-            shared.eyes().failed(Instant::now(), is_denied);
+            say_blind(&error);
+            eyes(&shared).failed(Instant::now(), error.is_denied());
             None
         }
+    }
+}
+
+fn say_blind(error: &CallError) {
+    let why = error.detail();
+    if error.is_denied() {
+        tracing::warn!(why, "events can't be listed: what only they tell of a start is not seen");
+    } else {
+        tracing::debug!(why, "events can't be listed");
     }
 }
 

@@ -173,6 +173,7 @@ fn job(name: &JobName, seen: &Seen) -> Job {
         fence: seen.stored.spec.fence,
         is_deleting: seen.is_deleting,
         end: seen.end.clone(),
+        trouble: None,
     }
 }
 

@@ -30,6 +30,7 @@ impl Life {
                         0 => Err(ClusterError::QuotaExceeded { detail }),
                         1 => Err(ClusterError::Template { detail }),
                         2 => Err(ClusterError::Refused { detail }),
+                        3 => Err(ClusterError::NotAllowed { detail }),
                         _ => self.cluster.create(spec),
                     })
                 }

@@ -74,6 +74,7 @@ fn cluster<T>(dice: &mut Dice, ok: T) -> Result<T, ClusterError> {
         5 => Err(ClusterError::RateLimited { retry_after_ms: 1 }),
         6 => Err(ClusterError::Gone),
         7 => Err(ClusterError::Unreachable { detail }),
+        8 => Err(ClusterError::NotAllowed { detail }),
         _ => Ok(ok),
     }
 }

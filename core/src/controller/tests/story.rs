@@ -76,6 +76,7 @@ pub(super) fn job(text: &str, version: u64) -> Job {
         fence,
         is_deleting: false,
         end: None,
+        trouble: None,
     }
 }
 

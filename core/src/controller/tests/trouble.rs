@@ -5,7 +5,7 @@ use scalr_protocol::agent::Verdict;
 
 use super::story::*;
 use crate::{
-    cluster::{Container, Disruption, Job, JobEnd, Pod, TroubleKind},
+    cluster::{Container, Disruption, Job, JobEnd, JobTrouble, JobTroubleKind, Pod, TroubleKind},
     controller::input::Answer,
     scalr::{Door, WorkerLostAnswer},
 };
@@ -48,6 +48,33 @@ fn a_start_that_takes_too_long_is_told_and_its_job_deleted_once_the_door_is_shut
             launch-failed t1@1 ImagePull retryable: not started in 180 s: manifest unknown
         182.010s launch-failed: LaunchFailed(Ok(Shut))
             delete j-t1-1 u-t1-1
+    "#]]);
+}
+
+#[test]
+fn a_job_that_gets_no_pod_says_why_and_a_quota_is_waited_for() {
+    let podless = |kind, message: &str| {
+        let trouble = Some(JobTrouble { kind, message: message.to_owned() });
+        Job { trouble, ..job("t1@1", 11) }
+    };
+    let mut story = launched();
+    story.job(podless(JobTroubleKind::Quota, "exceeded quota: pods"));
+    story.advance(600_000);
+    story.job(podless(JobTroubleKind::Refused, "violates PodSecurity"));
+    story.advance(180_000);
+    story.check(&expect![[r#"
+        1.010s watch: Job j-t1-1 deleting=false end=None
+        301.000s …
+            watch Pods after 10
+        301.010s …
+            watch Jobs after 11
+        601.000s …
+            watch Pods after 10
+        601.010s …
+            watch Jobs after 11
+        601.010s watch: Job j-t1-1 deleting=false end=None
+        781.010s …
+            launch-failed t1@1 JobRefused retryable: not started in 180 s: its Job got no pod: violates PodSecurity
     "#]]);
 }
 

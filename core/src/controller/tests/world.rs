@@ -278,6 +278,7 @@ impl Namespace {
             fence: spec.fence,
             is_deleting: false,
             end: None,
+            trouble: None,
         };
         self.put_job(job.clone());
         Ok(job)

@@ -86,6 +86,7 @@ impl ClusterModel {
             fence: spec.fence,
             is_deleting: false,
             end: None,
+            trouble: None,
         };
         let job = JobRecord {
             view,

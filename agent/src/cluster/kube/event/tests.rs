@@ -82,3 +82,31 @@ fn what_a_kubelet_tries_again_is_told_by_its_events_only() {
     let pulling = Some(TroubleKind::ImagePull);
     check(Some("n"), pulling, json!([event("FailedMount", "02:00")]), &expect!["-"]);
 }
+
+#[test]
+fn a_job_without_a_pod_is_told_by_what_its_last_attempt_heard() {
+    let said = |events: Value| {
+        let events: Vec<EventView> = serde_json::from_value(events).unwrap();
+        job_trouble(&events).map_or("-".to_owned(), |t| format!("{:?}: {}", t.kind, t.message))
+    };
+    let failed = |message: &str, at: &str| {
+        let at = format!("2026-11-22T08:{at}Z");
+        json!({"reason": "FailedCreate", "message": message, "lastTimestamp": at})
+    };
+    let quota = || failed("Error creating: pods \"a-x\" is forbidden: exceeded quota: runs", "01:00");
+    let security = || failed("Error creating: pods \"a-x\" is forbidden: violates PodSecurity", "02:00");
+    let text = [
+        said(json!([quota()])),
+        said(json!([security(), quota()])),
+        said(json!([quota(), event("SuccessfulCreate", "03:00")])),
+        said(json!([failed("Error creating: Internal error occurred", "01:00")])),
+        said(json!([event("Suspended", "01:00")])),
+    ];
+    expect![[r#"
+        Quota: Error creating: pods "a-x" is forbidden: exceeded quota: runs
+        Refused: Error creating: pods "a-x" is forbidden: violates PodSecurity
+        -
+        -
+        -"#]]
+    .assert_eq(&text.join("\n"));
+}

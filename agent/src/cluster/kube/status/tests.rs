@@ -24,6 +24,7 @@ fn job(uid: &str, end: Option<JobEnd>) -> Job {
         fence: Fence(1),
         is_deleting: false,
         end,
+        trouble: None,
     }
 }
 

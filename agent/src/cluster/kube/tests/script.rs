@@ -82,6 +82,12 @@ impl Script {
         self.answers.lock().unwrap().push_back(Some(Response::new(body.boxed_unsync())));
     }
 
+    /// The next call is answered by a stream that says nothing and does not end.
+    pub(super) fn open_stream(&self) {
+        let body = StreamBody::new(futures_util::stream::pending());
+        self.answers.lock().unwrap().push_back(Some(Response::new(body.boxed_unsync())));
+    }
+
     /// The next call is never answered.
     pub(super) fn silence(&self) {
         self.answers.lock().unwrap().push_back(None);
