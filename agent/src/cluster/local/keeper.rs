@@ -29,7 +29,8 @@ use super::{
     place::{Place, remove_tree},
 };
 
-/// How often the logs are looked at: they may become this much larger than their bound.
+/// How often the logs are looked at: they may become this much larger than their bound. So often, too, worker
+/// and runner are woken.
 const LOG_LOOK_MS: u64 = 5_000;
 /// How often is looked whether what was killed is gone: at first quickly, since it mostly is at once. There
 /// is no bound to how often, since a Job of which something runs is not over; a process that can't be killed
@@ -175,7 +176,7 @@ async fn attend(family: &mut Family, signals: &mut Signals) -> io::Result<bool> 
     while !family.settle()? {
         if family.is_runner_alone() && patience.is_none() {
             patience = Some(in_ms(family.orders().runner_wait_ms));
-            family.wake_runner();
+            family.wake();
         }
         let wait_ms = if family.is_ending() {
             look_ms = (look_ms * 2).min(KILL_LOOK_MS_MAX);
@@ -190,7 +191,10 @@ async fn attend(family: &mut Family, signals: &mut Signals) -> io::Result<bool> 
             _ = signals.interrupt.recv() => grace = family.stop().or(grace),
             () = passed(&mut grace) => { grace = None; family.kill(); }
             () = passed(&mut patience) => { patience = None; family.kill(); }
-            () = sleep(Duration::from_millis(wait_ms)) => family.bound_logs(),
+            () = sleep(Duration::from_millis(wait_ms)) => {
+                family.bound_logs();
+                family.wake();
+            }
         }
         if family.waits_for_disk()? {
             return Ok(false);

@@ -217,7 +217,11 @@ fn names_in(path: &Path) -> io::Result<Vec<String>> {
 
 /// Removes all of them: one that can't be removed does not keep the others. The first error comes at the end.
 pub(super) fn remove_trees(paths: &[PathBuf]) -> io::Result<()> {
-    paths.iter().fold(Ok(()), |result, path| result.and(remove_tree(path)))
+    let mut result = Ok(());
+    for path in paths {
+        result = result.and(remove_tree(path));
+    }
+    result
 }
 
 /// Removes a folder with all in it, whatever user code has made of it: locked against itself, or deeper than

@@ -110,10 +110,13 @@ impl Family {
         Ok(self.is_unwritten && has_ended(self.worker) && has_ended(self.runner) && kill_all(None)? == 0)
     }
 
-    /// Lets a runner go on that something stopped: alone, it ends its command by itself.
-    pub(super) fn wake_runner(&self) {
-        if let Member::Alive(pid) = self.runner {
-            let _ = kill_process(pid, Signal::CONT);
+    /// Lets the two go on, should user code have stopped one: nobody else would, and the Job would stay for
+    /// ever. To who runs it means nothing.
+    pub(super) fn wake(&self) {
+        for member in [self.worker, self.runner] {
+            if let Member::Alive(pid) = member {
+                let _ = kill_process(pid, Signal::CONT);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{each, next_run_is_fine, no_token_is_anywhere, obedient};
+use super::{each, ended, next_run_is_fine, no_token_is_anywhere, obedient};
 use crate::rig::Rig;
 
 /// Ways to put something into the place of the file `$it`. What is a device is one only where the test may
@@ -118,15 +118,13 @@ fn a_folder_that_was_swapped_for_a_link_is_still_the_folder_that_it_was() {
 }
 
 #[test]
-fn a_hard_link_is_the_file_that_it_is_and_is_never_written_through() {
+fn a_hard_link_is_the_file_that_it_is() {
     let rig = obedient(&[]);
-    // What an apply's worker writes anew lies there as a second name of something else: the run's other file.
-    let hook = "pre-init=printf precious > kept; chmod 600 kept; d=$(dirname $TF_CLI_CONFIG_FILE); \
-                ln -f kept $d/plan.tfplan; ln -f kept errored.tfstate";
-    let scripts = [("plan", "ln -f main.tf $plan"), ("apply", "cp kept $marks/kept")];
-    let run = rig.submit(&rig.scripts("hard", &scripts), &["--auto-apply", "--hook", hook]);
-    rig.await_status(&run, "applied");
-    assert_eq!(rig.marks("kept"), ["precious"]);
+    let links = "ln -f main.tf $plan; ln -f main.tf .terraform.lock.hcl";
+    let reads = "cat $plan .terraform.lock.hcl > $marks/read; ln main.tf errored.tfstate; exit 1";
+    let run = rig.submit(&rig.scripts("hard", &[("plan", links), ("apply", reads)]), &["--auto-apply"]);
+    assert_eq!(ended(&rig, &run), "errored: apply failed with exit code 1");
+    assert_eq!(rig.marks("read").concat(), "# nothing".repeat(2));
     next_run_is_fine(&rig);
 }
 

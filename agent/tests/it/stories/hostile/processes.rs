@@ -40,6 +40,16 @@ fn who_stops_his_runner_is_ended_within_the_grace_and_leaves_nothing() {
     next_run_is_fine(&rig);
 }
 
+#[test]
+fn who_stops_his_worker_waits_for_it_to_be_woken() {
+    let rig = obedient(&[]);
+    let stops = "kill -STOP $(cat /proc/$PPID/cwd/worker.pid) && echo stopped >> $marks/stopped";
+    let run = rig.submit(&rig.scripts("stops", &[("plan", stops)]), &["--dry"]);
+    rig.await_status(&run, "planned_and_finished");
+    assert_eq!(rig.marks("stopped").len(), 1);
+    next_run_is_fine(&rig);
+}
+
 /// Leaves processes behind in every way there is: each deaf, in a session of its own, and with the output
 /// open; and some that are another process every few dozen microseconds.
 const CROWD: &str = r#"
