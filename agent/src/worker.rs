@@ -57,6 +57,10 @@ use crate::{
 const ORDERS_MAX: usize = 1_024;
 const REPORTS_MAX: usize = 64;
 
+/// The largest bundle of authorities that a runner is told of, in bytes: what a message to it has room for.
+/// The bundles of systems have a third of it; with a larger one the runner trusts whom its own system does.
+const AUTHORITIES_BYTES_MAX: usize = 1 << 20;
+
 /// Does the task that the pod is for, to its end.
 pub async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     let stops = process::stops(args.task.worker_grace.as_ms())?;
@@ -82,7 +86,10 @@ pub async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     let private = private_folder(&args.task.data_dir)?;
     let console = console(private.path())?;
     let reader = console.reader();
-    let options = WorkOptions { pool_token, ..work_options(&args, url, private.path(), downloads) };
+    let authorities = args.scalr.ca_cert.as_deref().map(connect::authorities).transpose()?;
+    let authorities = authorities.filter(|pem| pem.len() <= AUTHORITIES_BYTES_MAX);
+    let options =
+        WorkOptions { authorities, pool_token, ..work_options(&args, url, private.path(), downloads) };
     let task_options = task_options(&args);
     let (orders, order_mail) = mpsc::channel(ORDERS_MAX);
     let (report_mail, reports) = mpsc::channel(REPORTS_MAX);
@@ -126,6 +133,7 @@ fn work_options(args: &WorkerArgs, url: Url, private: &Path, client: connect::Cl
         grace_ms: args.task.worker_grace.as_ms(),
         tool_paths: args.task.tool_paths.iter().map(|tool| (tool.name.clone(), tool.path.clone())).collect(),
         client,
+        authorities: None,
         pool_token: None,
         inherited: inherited.collect(),
     }

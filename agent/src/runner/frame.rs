@@ -74,6 +74,9 @@ pub struct StateOrder {
     pub upstream: String,
     /// A folder of the run's, absolute, for states on their way.
     pub spool: String,
+    /// The authorities whom the worker trusts for Scalr, as PEM; none where it trusts those of its system.
+    #[serde(default)]
+    pub authorities: Option<String>,
 }
 
 /// A signal for a command.

@@ -90,14 +90,14 @@ impl Relay {
         env: &BTreeMap<String, String>,
         notes: mpsc::Sender<String>,
     ) -> Result<Self, RelayError> {
-        let StateOrder { run, upstream, spool } = order;
+        let StateOrder { run, upstream, spool, authorities } = order;
         let no_address = || RelayError::Address(upstream.clone());
         let state = Url::parse(&upstream).map_err(|_| no_address())?;
         if !matches!(state.scheme(), "http" | "https") || !state.has_host() {
             return Err(no_address());
         }
         let path = state.path().to_owned();
-        let upstream = Upstream::new(state, env).map_err(RelayError::Client)?;
+        let upstream = Upstream::new(state, env, authorities.as_deref()).map_err(RelayError::Client)?;
         let address = address_of(&run);
         let (listener, served) = listen(address).map_err(|source| RelayError::Listen { address, source })?;
         let (moods, mood) = watch::channel(Mood::Calm);
@@ -109,6 +109,7 @@ impl Relay {
             folder: PathBuf::from(spool),
             notes,
             was_answered: AtomicBool::new(false),
+            gave_up: AtomicBool::new(false),
         };
         let serving = tokio::spawn(serve(served, door)).abort_handle();
         Ok(Self { url, moods, serving, listener })

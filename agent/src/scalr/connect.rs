@@ -27,6 +27,8 @@ const REDIRECTS_MAX: usize = 5;
 const SILENCE_MS_MAX: u64 = 60_000;
 /// How long a download may take: a hundred megabytes at 100 KB/s.
 const DOWNLOAD_MS_MAX: u64 = 20 * 60 * 1_000;
+/// Where people set the roots.
+const PLACE: &str = "SCALR_AGENT_CA_CERT";
 const NO_CLIENT: &str =
     "the HTTP client can't be made; are there any CA certificates? (SCALR_AGENT_CA_CERT, SSL_CERT_FILE)";
 
@@ -64,21 +66,30 @@ fn builder(url: &Url, ca_cert: Option<&str>) -> anyhow::Result<reqwest::ClientBu
     })
 }
 
-fn certificates(given: &str) -> anyhow::Result<Vec<Certificate>> {
-    let place = "SCALR_AGENT_CA_CERT";
-    let pem = if Path::new(given).is_file() {
-        std::fs::read(given).with_context(|| format!("{place}: `{given}` can't be read"))?
+/// The roots that `ca_cert` gives, as PEM.
+pub fn authorities(ca_cert: &str) -> anyhow::Result<String> {
+    // Comments between certificates may be in any encoding.
+    Ok(String::from_utf8_lossy(&pem(ca_cert)?).into_owned())
+}
+
+fn pem(given: &str) -> anyhow::Result<Vec<u8>> {
+    Ok(if Path::new(given).is_file() {
+        std::fs::read(given).with_context(|| format!("{PLACE}: `{given}` can't be read"))?
     } else {
         let packed: String = given.split_whitespace().collect();
         let Ok(pem) = STANDARD.decode(packed) else {
-            let line = format!("{place} is neither a file that can be read nor PEM as base64");
+            let line = format!("{PLACE} is neither a file that can be read nor PEM as base64");
             return Err(BadOption(line).into());
         };
         pem
-    };
-    let certificates = Certificate::from_pem_bundle(&pem).with_context(|| format!("{place} is not PEM"))?;
+    })
+}
+
+fn certificates(given: &str) -> anyhow::Result<Vec<Certificate>> {
+    let certificates =
+        Certificate::from_pem_bundle(&pem(given)?).with_context(|| format!("{PLACE} is not PEM"))?;
     if certificates.is_empty() {
-        let line = format!("{place} holds no certificate; it should begin with -----BEGIN CERTIFICATE-----");
+        let line = format!("{PLACE} holds no certificate; it should begin with -----BEGIN CERTIFICATE-----");
         return Err(BadOption(line).into());
     }
     Ok(certificates)

@@ -36,7 +36,6 @@ use super::{
     paths::RunPaths,
     runner_link::{
         Command, CommandKind, Ended, Exited, LinkError, RunnerEvent, RunnerEvents, RunnerLink, Signal,
-        StateOrder,
     },
     shell::{Order, Report},
     variables::Variables,
@@ -62,6 +61,8 @@ pub struct WorkOptions {
     pub tool_paths: BTreeMap<String, PathBuf>,
     /// What downloads tools.
     pub client: Client,
+    /// The authorities that the options name, as PEM.
+    pub authorities: Option<String>,
     /// The worker's own token. No user code is told it; with the local driver it could find it, and the
     /// console must not show it.
     pub pool_token: Option<Secret>,

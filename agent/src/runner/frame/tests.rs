@@ -6,8 +6,8 @@ fn to_runner() -> impl Strategy<Value = ToRunner> {
     let kind = prop_oneof![Just(CommandKind::Tool), Just(CommandKind::Hook), Just(CommandKind::Shell)];
     let signal = prop_oneof![Just(Signal::Interrupt), Just(Signal::Terminate), Just(Signal::Kill)];
     let env = proptest::collection::btree_map(".{0,8}", ".{0,8}", 0..4);
-    let state =
-        (".{0,8}", ".{0,8}", ".{0,8}").prop_map(|(run, upstream, spool)| StateOrder { run, upstream, spool });
+    let state = (".{0,8}", ".{0,8}", ".{0,8}", proptest::option::of(".{0,8}"))
+        .prop_map(|(run, upstream, spool, authorities)| StateOrder { run, upstream, spool, authorities });
     let state = proptest::option::of(state);
     let exec = (any::<u64>(), proptest::collection::vec(".{0,20}", 0..4), env, ".{0,20}", kind, state)
         .prop_map(|(id, argv, env, cwd, kind, state)| {

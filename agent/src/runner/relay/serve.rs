@@ -68,6 +68,8 @@ pub(super) struct Door {
     pub(super) notes: mpsc::Sender<String>,
     /// Whether Scalr has ever answered.
     pub(super) was_answered: AtomicBool,
+    /// Whether people know that a call was given up: in a stop there is one after the other.
+    pub(super) gave_up: AtomicBool,
 }
 
 /// Lets calls in until it is aborted.
@@ -205,7 +207,9 @@ impl Door {
                     }
                 }
                 Next::GiveUp => {
-                    self.tell(format!("Scalr does not answer ({last}): {purpose} is given up."));
+                    if !self.gave_up.swap(true, Ordering::Relaxed) {
+                        self.tell(format!("Scalr does not answer ({last}): {purpose} is given up."));
+                    }
                     return None;
                 }
             }

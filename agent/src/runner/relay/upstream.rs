@@ -107,8 +107,13 @@ impl Fruitless {
 }
 
 impl Upstream {
-    /// A client for the way that a tool with this environment would go; or why there is none.
-    pub(super) fn new(state: Url, env: &BTreeMap<String, String>) -> Result<Self, String> {
+    /// A client for the way that a tool with this environment would go, which trusts these authorities, or
+    /// those whom the tool would; or why there is none.
+    pub(super) fn new(
+        state: Url,
+        env: &BTreeMap<String, String>,
+        authorities: Option<&str>,
+    ) -> Result<Self, String> {
         let mut builder = Client::builder()
             .retry(reqwest::retry::never())
             .redirect(redirect::Policy::none())
@@ -120,7 +125,10 @@ impl Upstream {
             .connect_timeout(Duration::from_millis(CONNECT_MS_MAX))
             .no_proxy();
         if state.scheme() == "https" {
-            builder = builder.tls_certs_only(trust::roots(env)?);
+            builder = builder.tls_certs_only(match authorities {
+                Some(pem) => trust::given(pem)?,
+                None => trust::roots(env)?,
+            });
         } else {
             builder = builder.tls_certs_only([]);
         }

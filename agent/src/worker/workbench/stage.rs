@@ -23,7 +23,7 @@ use scalr_protocol::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Command, CommandKind, Commands, ERRORED_STATE, Folder, Kind, Masker, StateOrder, Variables, WorkOptions,
+    Command, CommandKind, Commands, ERRORED_STATE, Folder, Kind, Masker, Variables, WorkOptions,
     WorkingDirectory,
 };
 use crate::worker::{
@@ -32,6 +32,7 @@ use crate::worker::{
     declared,
     environment::{Environment, Operation, Surroundings, environment, hostname, state_address},
     plan_json,
+    runner_link::StateOrder,
     tools::{ToolError, Tools},
     uploads::{Upload, bytes_max},
     variables,
@@ -423,6 +424,7 @@ fn state_order(options: &WorkOptions, payload: &Payload) -> StateOrder {
         run: payload.run.id.to_string(),
         upstream: state_address(&options.url, &payload.workspace.id),
         spool: options.paths.runner.tmp.display().to_string(),
+        authorities: options.authorities.clone(),
     }
 }
 

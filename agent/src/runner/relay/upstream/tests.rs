@@ -55,10 +55,10 @@ fn without_authorities_there_is_no_client_for_https_and_one_for_http() {
     let env = env(&[("SSL_CERT_FILE", "/nowhere.pem"), ("SSL_CERT_DIR", &nothing)]);
     let state = |scheme: &str| Url::parse(&format!("{scheme}://127.0.0.1/state")).expect("a URL");
     assert_eq!(
-        Upstream::new(state("https"), &env).err().as_deref(),
+        Upstream::new(state("https"), &env, None).err().as_deref(),
         Some("there are no CA certificates (SSL_CERT_FILE)")
     );
-    assert!(Upstream::new(state("http"), &env).is_ok());
+    assert!(Upstream::new(state("http"), &env, None).is_ok());
 }
 
 #[test]

@@ -27,6 +27,12 @@ const BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// How many files of a folder are read: distributions have some hundred, each under two names.
 const FILES_MAX: usize = 2_000;
 
+/// Those that somebody names.
+pub(super) fn given(pem: &str) -> Result<Vec<Certificate>, String> {
+    let found = Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
+    if found.is_empty() { Err("the worker's CA certificates are none".to_owned()) } else { Ok(found) }
+}
+
 /// All of them; or a line that says that there are none.
 pub(super) fn roots(env: &BTreeMap<String, String>) -> Result<Vec<Certificate>, String> {
     let set = |name: &str| env.get(name).filter(|value| !value.is_empty());
