@@ -156,6 +156,24 @@ mutants! {
         /// What the tool had written before is taken for the line that was just printed: a bug that was.
         /// Caught by R2 `LOG_GAPLESS_PREFIX`: that line is missing from the log.
         OldOutputTakenForOwnLine = "old-output-taken-for-own-line",
+        /// A cancel that comes while the work goes on changes nothing. Caught by I9 `CANCEL_HONOURED`.
+        CancelIgnoredAtWork = "cancel-ignored-at-work",
+        /// A tool that does not listen to its interrupt is waited for without end. Caught by R17
+        /// `STOPS_FOR_A_REASON`.
+        DeafToolKept = "deaf-tool-kept",
+        /// A stop gives the tool the whole grace. Caught by R9 `LAST_WORD`: nothing is left of it for the
+        /// outcome.
+        GraceWithoutReserve = "grace-without-reserve",
+        /// A state that an apply has left is uploaded and never pushed. Caught by R8 `STATE_KEPT`: the next
+        /// run plans from an older one.
+        ErroredStateNotPushed = "errored-state-not-pushed",
+        /// Work that was done is reported as failed. Caught by I4 `REPORT_MATCHES_TRUTH`.
+        FailureDespiteSuccess = "failure-despite-success",
+        /// The plan is made, and not stored. Caught by I4 `REPORT_MATCHES_TRUTH`: it is called a success, and
+        /// no apply can ever follow.
+        PlanFileNotUploaded = "plan-file-not-uploaded",
+        /// What Scalr asks to wait is not waited. Caught by R19 `COMES_BACK_LATER`.
+        PatienceIgnored = "patience-ignored",
     }
     Controller {
         /// The name of a Job has a random end, another one for each attempt. Caught by I5 `CAP_RESPECTED`:
@@ -265,6 +283,44 @@ mutants! {
         /// An older quota is told as the reason where there is no room anyway: a bug that was. Caught by I17
         /// `EXPLAINED`: the reason is not true any more.
         OldQuotaToldAsReason = "old-quota-told-as-reason",
+        /// Pods that appear don't widen the window. Caught by R11 `SLOWS_DOWN`: once it has shrunk, Jobs are
+        /// made one by one for ever.
+        WindowNeverGrows = "window-never-grows",
+        /// Jobs that get no pods don't slow creations down. Caught by R11 `SLOWS_DOWN`.
+        PodlessJobsUnnoticed = "podless-jobs-unnoticed",
+        /// After a refusal that concerns every Job all are tried again at once. Caught by R11 `SLOWS_DOWN`:
+        /// one at a time tries.
+        GateTriedByAll = "gate-tried-by-all",
+        /// A task is launched whose lease may have lapsed. Caught by R21 `LEASE_BEFORE_JOB`: another may have
+        /// it.
+        LapsedLeaseLaunched = "lapsed-lease-launched",
+        /// What Scalr asks to wait is not waited. Caught by R19 `COMES_BACK_LATER`.
+        ScalrsPatienceIgnored = "scalrs-patience-ignored",
+        /// Whatever wants a verdict soon brings the next heartbeat before Scalr has asked for it: a bug that
+        /// was. Caught by R19 `COMES_BACK_LATER`.
+        HeartbeatHurried = "heartbeat-hurried",
+        /// The next launch event is told before Scalr has asked for it: a bug that was. Caught by R19
+        /// `COMES_BACK_LATER`.
+        EventsHurried = "events-hurried",
+        /// A list that is answered begins the watch that the cluster has asked to wait for: a bug that was.
+        /// Caught by R19 `COMES_BACK_LATER`.
+        WatchHurried = "watch-hurried",
+        /// What became of a worker is seen and told to nobody. Caught by R20 `LOSS_TOLD`: its run hangs until
+        /// the server misses it.
+        LossNeverTold = "loss-never-told",
+        /// A Job whose door is shut is left alone. Caught by I12 `NO_LEAK`: it takes room, and its pod a
+        /// node.
+        ShutJobKept = "shut-job-kept",
+        /// A launch whose Job or worker has ended is waited for until its time is over. Caught by R17
+        /// `STOPS_FOR_A_REASON`.
+        EndedLaunchKept = "ended-launch-kept",
+        /// A lease that came with the Job of an earlier process is not taken over. Caught by R17
+        /// `STOPS_FOR_A_REASON`: nobody gives that launch up.
+        AdoptedLaunchKept = "adopted-launch-kept",
+        /// A node that is coming is waited for without end. Caught by R17 `STOPS_FOR_A_REASON`.
+        StartupMaxIgnored = "startup-max-ignored",
+        /// Who was queued first goes first, however urgent another is. Caught by L3 `NO_STARVATION`.
+        PriorityIgnored = "priority-ignored",
     }
 }
 

@@ -213,6 +213,7 @@ impl Controller {
                 self.exit(turn, ControllerExit::Refused { detail: detail.clone() });
                 Then::Drop(detail)
             }
+            ScalrError::RateLimited { .. } if planted(Mutant::ScalrsPatienceIgnored) => Then::Retry(0),
             ScalrError::RateLimited { retry_after_ms } => Then::Retry(retry_after_ms),
             ScalrError::QuotaExceeded { .. }
             | ScalrError::NameInUse { .. }

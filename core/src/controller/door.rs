@@ -153,7 +153,7 @@ impl Controller {
 
     /// Deletes what is left of a task whose door is shut. Finished Jobs are the cluster's to clear away.
     pub(super) fn delete_jobs(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
-        let Some(entry) = self.board.get(key) else { return };
+        let Some(entry) = self.board.get(key).filter(|_| !planted(Mutant::ShutJobKept)) else { return };
         let doomed: Vec<Uid> = self
             .board
             .jobs_of(entry)

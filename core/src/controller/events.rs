@@ -14,7 +14,10 @@ use super::{
     options::{EVENTS_BATCH, EVENTS_LATER_MS, EVENTS_MAX, EVENTS_SOON_MS, HOLD_TOLD_MS},
     timers::Timer,
 };
-use crate::{clock::Millis, op::Op, scalr::ScalrError, scheduler::HoldReason};
+use crate::{
+    mutant::{Mutant, planted},
+    {clock::Millis, op::Op, scalr::ScalrError, scheduler::HoldReason},
+};
 
 /// The longest message of an event, in bytes: the protocol allows as many characters.
 const MESSAGE_BYTES_MAX: usize = 256;
@@ -36,6 +39,8 @@ pub(super) struct Outbox {
     holds: BTreeSet<(Millis, TaskAt)>,
     op: Option<Op>,
     attempts: u32,
+    /// Scalr has asked for none before this.
+    not_before: Millis,
 }
 
 impl Outbox {
@@ -90,7 +95,7 @@ impl Controller {
 
     fn events_by(&mut self, at: Millis) {
         if self.outbox.op.is_none() {
-            self.timers.set_by(Timer::Events, at);
+            self.timers.set_by(Timer::Events, at.max(self.outbox.not_before));
         }
     }
 
@@ -165,7 +170,12 @@ impl Controller {
         };
         self.outbox.attempts = self.outbox.attempts.saturating_add(1);
         let at = match &then {
-            Then::Retry(at_least_ms) => self.retry_at(turn.now, op, self.outbox.attempts, *at_least_ms),
+            Then::Retry(at_least_ms) => {
+                if !planted(Mutant::EventsHurried) {
+                    self.outbox.not_before = turn.now + *at_least_ms;
+                }
+                self.retry_at(turn.now, op, self.outbox.attempts, *at_least_ms)
+            }
             Then::Park | Then::Drop(_) => turn.now + EVENTS_LATER_MS,
         };
         match then {

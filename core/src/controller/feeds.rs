@@ -29,6 +29,11 @@ impl Controller {
         if feed.list.is_some() {
             return;
         }
+        if turn.now < feed.not_before {
+            let at = feed.not_before;
+            self.timers.set_by(Timer::Feed(kind), at);
+            return;
+        }
         if !feed.needs_list {
             if feed.watch.is_none() {
                 self.begin_watch(turn, kind);
@@ -141,6 +146,11 @@ impl Controller {
         feed.trouble = Some(error.to_string());
         if *error == ClusterError::Gone || feed.failures >= WATCH_ERRORS_MAX {
             feed.needs_list |= !planted(Mutant::GoneWatchNotRelisted);
+        }
+        if let ClusterError::RateLimited { retry_after_ms } = error
+            && !planted(Mutant::WatchHurried)
+        {
+            feed.not_before = turn.now + *retry_after_ms;
         }
         let failures = feed.failures;
         let at_least_ms = match error {

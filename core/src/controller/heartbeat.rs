@@ -33,6 +33,10 @@ impl Controller {
             self.session.wants_verdict = true;
             return;
         }
+        if turn.now < self.session.heartbeat_not_before {
+            self.timers.set(Timer::Heartbeat, self.session.heartbeat_not_before);
+            return;
+        }
         let Some(registration) = self.session.registration() else { return };
         let (agent, heartbeat_ms) = (registration.agent.clone(), registration.heartbeat_ms);
         let request = self.heartbeat_request();
@@ -75,7 +79,8 @@ impl Controller {
             return;
         }
         let spaced = self.session.heartbeat_sent.map_or(turn.now, |sent| sent + HEARTBEAT_SPACING_MS);
-        self.timers.set_by(Timer::Heartbeat, spaced.max(turn.now));
+        let at = spaced.max(turn.now).max(self.session.heartbeat_not_before);
+        self.timers.set_by(Timer::Heartbeat, at);
     }
 
     pub(super) fn heartbeat_answered(
@@ -125,6 +130,10 @@ impl Controller {
             }
             Then::Retry(at_least_ms) => {
                 let at = self.retry_at(turn.now, op, 1, at_least_ms);
+                // Nothing that wants a verdict soon makes it sooner.
+                if !planted(Mutant::HeartbeatHurried) {
+                    self.session.heartbeat_not_before = turn.now + at_least_ms;
+                }
                 self.timers.set(Timer::Heartbeat, at);
             }
             Then::Park | Then::Drop(_) => {}
@@ -184,7 +193,8 @@ impl Controller {
 
     /// The lease is ours: renewed, or adopted with a Job that an earlier process made.
     fn held(&mut self, turn: &mut Turn<'_>, op: Op, key: &TaskAt, lease_until: Millis) {
-        if self.board.get(key).is_some_and(|entry| entry.holding.is_none()) {
+        let is_new = self.board.get(key).is_some_and(|entry| entry.holding.is_none());
+        if is_new && !planted(Mutant::AdoptedLaunchKept) {
             let order = self.board.next_grant();
             let queued_at = turn.now;
             let now = turn.now;

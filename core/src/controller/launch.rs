@@ -28,7 +28,7 @@ impl Controller {
         let is_coming = self.trouble(entry).is_some_and(|t| t.kind == TroubleKind::ScalingUp)
             || self.podless_trouble(entry).is_some_and(|t| t.kind == JobTroubleKind::Quota);
         let is_counting = !is_coming || planted(Mutant::StartupDeadlineNotPaused);
-        let failure = self.exited(entry);
+        let failure = self.exited(entry).filter(|_| !planted(Mutant::EndedLaunchKept));
         let mark = self.ops.last();
         let Some(entry) = self.entry(key) else { return };
         let is_new = failure.is_some() && entry.failure.is_none();
@@ -175,7 +175,7 @@ impl Controller {
         let checked = self.window.checked(turn.now);
         let has_come_of_age =
             |since: &Millis| *since + PODLESS_MS > checked && *since + PODLESS_MS <= turn.now;
-        if self.board.podless.values().any(has_come_of_age) {
+        if self.board.podless.values().any(has_come_of_age) && !planted(Mutant::PodlessJobsUnnoticed) {
             // From now on they don't count, so that one that never gets a pod does not stop all.
             self.window.halve(turn.now);
             self.replan(turn);

@@ -21,7 +21,7 @@ use crate::{
 impl Controller {
     /// What follows for a task that runs: a loss is told once a verdict asked for afterwards still says so.
     pub(super) fn look_at_worker(&mut self, turn: &mut Turn<'_>, key: &TaskAt) {
-        let Some(entry) = self.board.get(key) else { return };
+        let Some(entry) = self.board.get(key).filter(|_| !planted(Mutant::LossNeverTold)) else { return };
         let loss = self.lost(entry);
         let mark = self.ops.last();
         let Some(entry) = self.entry(key) else { return };

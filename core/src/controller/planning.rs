@@ -101,7 +101,11 @@ impl Controller {
         match &self.planning.gate {
             // What must change first is told: where there is no room anyway, nobody can try the gate.
             Some(gate) if free > 0 || planted(Mutant::OldQuotaToldAsReason) => {
-                let free = if gate.is_ajar && !self.is_creating() { free.min(1) } else { 0 };
+                let free = match (gate.is_ajar, planted(Mutant::GateTriedByAll)) {
+                    (true, true) => free,
+                    (true, false) if !self.is_creating() => free.min(1),
+                    (_, _) => 0,
+                };
                 Capacity { free, limit: gate.reason.clone() }
             }
             Some(_) | None => Capacity { free, limit },
@@ -239,8 +243,8 @@ fn queued<'a>(
     unrenewed: &'a HoldReason,
 ) -> Option<Queued<'a>> {
     let (grant, holding) = (entry.grant.as_ref()?, entry.holding.as_ref()?);
-    let blocked =
-        for_all.or_else(|| (holding.lease_until <= now).then_some(unrenewed)).or(holding.blocked.as_ref());
+    let may_have_lapsed = holding.lease_until <= now && !planted(Mutant::LapsedLeaseLaunched);
+    let blocked = for_all.or_else(|| may_have_lapsed.then_some(unrenewed)).or(holding.blocked.as_ref());
     Some(Queued {
         task: &grant.id,
         fence: grant.fence,

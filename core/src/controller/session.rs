@@ -35,6 +35,8 @@ pub(super) struct Session {
     pub(super) heartbeat: Option<Op>,
     pub(super) heartbeat_sent: Option<Millis>,
     pub(super) heartbeat_attempts: u32,
+    /// Scalr has asked for no heartbeat before this.
+    pub(super) heartbeat_not_before: Millis,
     /// Something wants a verdict that the heartbeat under way can't bring.
     pub(super) wants_verdict: bool,
     /// Whether Scalr knows that nothing more is taken.

@@ -41,6 +41,8 @@ pub(super) struct Feed {
     pub(super) watch_began: Millis,
     /// How many lists or watches have failed in a row.
     pub(super) failures: u32,
+    /// The cluster has asked for neither list nor watch before this.
+    pub(super) not_before: Millis,
     /// What the last failure was.
     pub(super) trouble: Option<String>,
 }
@@ -78,6 +80,7 @@ impl Feed {
             watch: None,
             watch_began: Millis::default(),
             failures: 0,
+            not_before: Millis::default(),
             trouble: None,
         }
     }

@@ -45,7 +45,7 @@ impl Window {
 
     /// A Job got its first pod, while so many waited. A window that is not used does not grow.
     pub(super) fn pod_appeared(&mut self, waiting: u32) {
-        if waiting < self.size / 2 {
+        if waiting < self.size / 2 || planted(Mutant::WindowNeverGrows) {
             return;
         }
         self.pods_since += 1;

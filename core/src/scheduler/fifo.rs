@@ -3,6 +3,7 @@
 //! Nobody of the same priority overtakes anybody, and no slot stays free that somebody could use.
 
 use super::{Memory, Plan, Queued, Scheduler, View, limits};
+use crate::mutant::{Mutant, planted};
 
 /// The policy.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +21,9 @@ impl Scheduler for Fifo {
     fn plan(&self, view: &View<'_>, _memory: &mut Memory) -> Plan {
         let mut ordered: Vec<&Queued<'_>> = view.queue.iter().collect();
         // Stable, so that equals stay in the order of their grants.
-        ordered.sort_by_key(|queued| (std::cmp::Reverse(queued.priority), queued.queued_at));
+        let urgency =
+            |queued: &Queued<'_>| if planted(Mutant::PriorityIgnored) { 0 } else { queued.priority };
+        ordered.sort_by_key(|queued| (std::cmp::Reverse(urgency(queued)), queued.queued_at));
         limits::fill(&ordered, &view.capacity)
     }
 }

@@ -113,6 +113,9 @@ impl Supervisor {
                 let error = task_error(stop.reason.code(), stop.reason.sentence());
                 (stop.reason.outcome(), main_exit_code, Some(error))
             }
+            (None, Some(_) | None) if planted(Mutant::FailureDespiteSuccess) => {
+                (Outcome::Failed, main_exit_code, None)
+            }
             (None, Some(_) | None) => (Outcome::Succeeded, main_exit_code, None),
         };
         if let Some(why) = &self.work.push_failure {

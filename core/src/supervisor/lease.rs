@@ -274,6 +274,7 @@ impl Supervisor {
     /// Does what the server wants.
     pub(super) fn obey(&mut self, now: Millis, signal: Option<Signal>, out: &mut Vec<TaskEffect>) {
         match signal {
+            Some(Signal::Cancel) if planted(Mutant::CancelIgnoredAtWork) => {}
             Some(Signal::Cancel) => self.begin_stop(now, StopReason::Canceled, out),
             Some(Signal::ForceCancel) if planted(Mutant::ForceCancelWaits) => {
                 self.begin_stop(now, StopReason::Canceled, out);

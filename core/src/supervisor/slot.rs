@@ -6,6 +6,7 @@
 use crate::{
     backoff,
     clock::Millis,
+    mutant::{Mutant, planted},
     op::{Op, Ops},
     scalr::ScalrError,
     task_api::TaskError,
@@ -115,7 +116,8 @@ impl Slot {
 
     pub(super) fn failed(&mut self, now: Millis, seed: u64, at_least_ms: u64) {
         self.failed = self.failed.saturating_add(1);
-        let at_least_ms = at_least_ms.min(RETRY_AFTER_MS_MAX);
+        let is_ignored = planted(Mutant::PatienceIgnored);
+        let at_least_ms = if is_ignored { 0 } else { at_least_ms.min(RETRY_AFTER_MS_MAX) };
         self.due = now + backoff::wait_ms(seed, self.kind.salt(), self.failed, at_least_ms);
     }
 

@@ -11,7 +11,10 @@ use scalr_protocol::{
     task::{HookPhase, Outcome, Summary, TaskError, TaskErrorCode},
 };
 
-use crate::{clock::Millis, op::Op};
+use crate::{
+    mutant::{Mutant, planted},
+    {clock::Millis, op::Op},
+};
 
 use super::{
     effect::Stage,
@@ -218,8 +221,8 @@ impl Work {
                 | Stage::Plan
                 | Stage::Show
                 | Stage::Apply
-                | Stage::PushState
-                | Stage::Upload(_) => true,
+                | Stage::PushState => true,
+                Stage::Upload(kind) => *kind != BlobKind::PlanFile || !planted(Mutant::PlanFileNotUploaded),
             })
             .collect();
     }

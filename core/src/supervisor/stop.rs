@@ -95,10 +95,11 @@ impl Supervisor {
             return;
         }
         let reserve_ms = self.options.upload_reserve_ms.min(grace_ms / 2);
+        let kept_ms = if planted(Mutant::GraceWithoutReserve) { 0 } else { reserve_ms };
         let end = now + grace_ms;
         let new = Grace {
-            kill_at: end - reserve_ms,
-            finish_by: end - reserve_ms / 2,
+            kill_at: end - kept_ms,
+            finish_by: end - kept_ms / 2,
             leave_at: end - EXIT_MARGIN_MS.min(reserve_ms / 4),
         };
         let grace = match self.grace.take() {
@@ -197,7 +198,8 @@ impl Supervisor {
             let (since, kill_at) = (stop.since, self.kill_at_of(&running, &stop));
             let kind = StageKind::of(running.stage);
             let is_alive = running.killed.is_none() && running.orphaned.is_none();
-            if is_alive && now >= kill_at {
+            let is_kept = planted(Mutant::DeafToolKept) && running.interrupted.is_some();
+            if is_alive && now >= kill_at && !is_kept {
                 if kind == StageKind::Tool && !self.is_forced() && now > since {
                     self.print(now, "It did not stop in time. Killed.".to_owned(), out);
                 }

@@ -185,7 +185,7 @@ impl Supervisor {
         }
         self.work.main = Some(MainEnd { at: now, exit_code });
         if running.stage == Stage::Apply {
-            if facts.has_errored_state {
+            if facts.has_errored_state && !planted(Mutant::ErroredStateNotPushed) {
                 self.work.queue.push_front(Stage::PushState);
             }
             // Who was killed or lost could not say whether a state lies there; if none does, this is nothing.

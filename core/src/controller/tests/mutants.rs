@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use expect_test::expect_file;
-use scalr_protocol::agent::Verdict;
+use scalr_protocol::agent::{Acquired, Grant, Verdict};
 
 use super::story::*;
 use crate::{
@@ -177,6 +177,69 @@ fn rooms(score: &mut Score) {
     }
     story.advance(16_000);
     score.play(Mutant::WindowNeverShrinks, &story);
+    score.play(Mutant::PodlessJobsUnnoticed, &story);
+}
+
+/// How fast Jobs are made, and when none is.
+fn paces(score: &mut Score) {
+    let tasks: Vec<String> = (0..18).map(|n| format!("t{n}@1")).collect();
+    let tasks: Vec<&str> = tasks.iter().map(String::as_str).collect();
+    let wide = ControllerOptions { capacity: 100, look_ahead: 100, ..options() };
+    let mut story = Story::ready_with(wide, vec![], vec![]);
+    story.acquire(&tasks);
+    story.advance(10);
+    story.answer("create agent-run-0-", Answer::Created(Ok(job("t0@1", 11))));
+    story.pod(waiting("t0@1", 12));
+    score.play(Mutant::WindowNeverGrows, &later(story, 10));
+    let story = created(created(planned(2, &["t1@1", "t2@1"]), quota()), quota());
+    score.play(Mutant::GateTriedByAll, &later(story, 60_000));
+    // No heartbeat names the second one, and room comes when its lease may have lapsed.
+    let mut story = planned(1, &["t1@1", "t2@1"]);
+    story.answer("create", Answer::Created(Ok(job("t1@1", 11))));
+    story.job(job("t1@1", 11));
+    story.pod(waiting("t1@1", 12));
+    story.advance(61_000);
+    story.pod_gone(waiting("t1@1", 13));
+    story.job_gone(job("t1@1", 14));
+    score.play(Mutant::LapsedLeaseLaunched, &later(story, 10));
+    let mut story = of(1);
+    let urgent = Grant { priority: 5, ..grant("t2@1") };
+    story.answer("acquire", Answer::Acquired(Ok(Acquired { tasks: vec![grant("t1@1"), urgent] })));
+    score.play(Mutant::PriorityIgnored, &later(story, 10));
+}
+
+/// Who is asked to come back later.
+fn patience(score: &mut Score) {
+    let asked = || ScalrError::RateLimited { retry_after_ms: 30_000 };
+    let limited = |mut story: Story| {
+        story.advance(10_000);
+        story.answer("heartbeat", Answer::Heartbeat(Err(asked())));
+        story
+    };
+    score.play(Mutant::ScalrsPatienceIgnored, &later(limited(Story::ready()), 40_000));
+    let mut story = limited(Story::ready());
+    story.job(job("t9@1", 20));
+    story.advance(1_100);
+    story.input("a wake too many", Input::Wake);
+    score.play(Mutant::HeartbeatHurried, &story);
+    let mut story = planned(2, &["t1@1"]);
+    story.answer("create", Answer::Created(Ok(job("t1@1", 11))));
+    story.advance(60);
+    story.answer("events", Answer::LaunchEvents(Err(asked())));
+    story.pod(troubled("t1@1", 12, TroubleKind::Unschedulable, "no node has room"));
+    story.advance(60);
+    story.input("a wake too many", Input::Wake);
+    score.play(Mutant::EventsHurried, &story);
+    let mut story = planned(2, &["t1@1"]);
+    let op = story.op("watch Jobs");
+    let event = WatchEvent::Ended(WatchEnd::Eof);
+    story.input("the watch ends", Input::Watched { op, kind: Kind::Jobs, event });
+    story.advance(1_000);
+    let limited = ClusterError::RateLimited { retry_after_ms: 30_000 };
+    story.answer("watch Jobs", Answer::Watching(Err(limited)));
+    // So old that it may be gone already: only a list can tell.
+    story.answer("create", Answer::Created(Ok(job("t1@1", 5))));
+    score.play(Mutant::WatchHurried, &later(story, 10));
 }
 
 fn verdicts(score: &mut Score) {
@@ -200,6 +263,7 @@ fn deletions(score: &mut Score) {
     story.job_gone(job("t1@1", 13));
     score.play(Mutant::TtlDeletionReadAsNeverRan, &later(story, 10));
     score.play(Mutant::DeleteBeforeRelease, &too_slow());
+    score.play(Mutant::ShutJobKept, &judged(launched(), &[("t1@1", Verdict::Stale)]));
     let mut story = launched();
     story.launched("t1@2", 12);
     let story = judged(story, &[("t1@1", Verdict::Stale), ("t1@2", Verdict::Held)]);
@@ -223,6 +287,28 @@ fn workers(score: &mut Score) {
     let mut story = started();
     story.pod(pod("t1@1", 13, exited(1), Container::Running));
     score.play(Mutant::OneContainerReadAsProof, &later(story, 2_000));
+    let mut story = started();
+    story.pod(pod("t1@1", 13, exited(1), exited(1)));
+    score.play(Mutant::LossNeverTold, &later(story, 2_000));
+}
+
+/// Launches that come to nothing.
+fn launches(score: &mut Score) {
+    let mut story = launched();
+    story.is_quiet = true;
+    story.job(ended("t1@1", 12, JobEnd::Failed { reason: "BackoffLimitExceeded".to_owned() }));
+    score.play(Mutant::EndedLaunchKept, &later(story, 2_000));
+    let mut story = Story::ready_with(options(), vec![job("t9@1", 5)], vec![]);
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t9@1"), Verdict::Held)];
+    score.play(Mutant::AdoptedLaunchKept, &later(story, 200_000));
+    let impatient = ControllerOptions { startup_max_ms: 200_000, ..options() };
+    let mut story = Story::ready_with(impatient, vec![], vec![]);
+    story.is_quiet = true;
+    story.verdicts = vec![(key("t1@1"), Verdict::Held)];
+    story.launched("t1@1", 11);
+    story.pod(troubled("t1@1", 12, TroubleKind::ScalingUp, "a node is coming"));
+    score.play(Mutant::StartupMaxIgnored, &later(story, 220_000));
 }
 
 fn sessions(score: &mut Score) {
@@ -269,9 +355,12 @@ fn each_wants_something_else_than_a_sound_brain() {
     creations(&mut score);
     views(&mut score);
     rooms(&mut score);
+    paces(&mut score);
+    patience(&mut score);
     verdicts(&mut score);
     deletions(&mut score);
     workers(&mut score);
+    launches(&mut score);
     sessions(&mut score);
     bugs_that_were(&mut score);
     check_table(Brain::Controller, score.played.iter().copied());

@@ -127,6 +127,8 @@ fn leases(score: &mut Score) {
     let renewed = TaskAnswer::Lease(Ok(LeaseAnswer { ttl_ms: 60_000, signal: None }));
     score.play(Mutant::LostAfterFromAnswer, renewing().pass_s(10).answer(renewed).pass_s(1_200));
     score.play(Mutant::RenewalsPauseDuringStage, &renewing());
+    let patience = refused(TaskError::RateLimited { retry_after_ms: 50_000 });
+    score.play(Mutant::PatienceIgnored, renewing().answer(patience).pass_s(60));
 }
 
 fn stops(score: &mut Score) {
@@ -145,6 +147,9 @@ fn stops(score: &mut Score) {
     let mut story = plan_until(Stage::Init);
     score.play(Mutant::WorkGoesOnAfterStop, story.signal(Signal::Cancel).end(init_failed()).pass_s(1));
     score.play(Mutant::OperationTimeoutIgnored, plan_until(Stage::Plan).pass_s(3_600));
+    score.play(Mutant::CancelIgnoredAtWork, applying().signal(Signal::Cancel));
+    score.play(Mutant::DeafToolKept, applying().signal(Signal::Cancel).pass_s(601));
+    score.play(Mutant::GraceWithoutReserve, applying().stop(360).pass_s(301));
 }
 
 fn stages(score: &mut Score) {
@@ -160,7 +165,10 @@ fn stages(score: &mut Score) {
         exit_code: Some(1),
         facts: StageFacts { has_errored_state: true, ..StageFacts::default() },
     };
-    score.play(Mutant::ErroredStateNotUploaded, applying().end(unpushed));
+    score.play(Mutant::ErroredStateNotUploaded, applying().end(unpushed.clone()));
+    score.play(Mutant::ErroredStateNotPushed, applying().end(unpushed).end(done()));
+    score.play(Mutant::PlanFileNotUploaded, plan_until(Stage::Show).end(done()));
+    score.play(Mutant::FailureDespiteSuccess, delivering().appended(Ok(100)));
     let plan_failed = failed(TaskErrorCode::PlanFailed, 1);
     score.play(Mutant::SuccessDespiteFailure, plan_until(Stage::Plan).end(plan_failed));
     score.play(Mutant::CanceledDespiteSuccess, applying().signal(Signal::Cancel).end(done()).pass_s(1));
