@@ -37,6 +37,8 @@ deny:
 # Plant each wrong change in the brains, and see which promise catches it
 [group('check')]
 mutants *options:
+    cargo test --quiet --package scalr-core --features mutants mutant
+    cargo test --quiet --package sim --features mutants --test sim sim::mutants
     cargo run --quiet --package sim --features mutants --example mutants -- {{ options }}
 
 # One target of fuzz/ under libFuzzer, for so many seconds; without a name: the names

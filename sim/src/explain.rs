@@ -38,11 +38,16 @@ pub(crate) fn explain(
 /// What is so at a moment.
 fn at_moment(scenario: &Scenario, task: Option<TaskNumber>, at: Millis, out: &mut Out) -> bool {
     let mut world = World::new(scenario.setup(scenario.world.seed));
-    world.run_until(at);
+    // Nothing comes of a task any more once all are over.
+    if !world.run_until_over(at.min(scenario.deadline())) {
+        world.run_until(at.min(scenario.deadline()));
+    }
+    let mut is_anything = false;
     let runs = 0..u32::try_from(scenario.world.runs.len()).unwrap_or(u32::MAX);
     let all = runs.flat_map(|run| [Action::Plan, Action::Apply].map(|action| TaskNumber { run, action }));
     for number in all.filter(|number| task.is_none_or(|task| task == *number)) {
         let truth = world.truth().task(number);
+        is_anything |= truth.is_some() || task.is_some();
         let end = truth.and_then(|truth| truth.end.as_ref());
         match (why::why(&world, number), end) {
             (Some(why), _) => {
@@ -55,6 +60,9 @@ fn at_moment(scenario: &Scenario, task: Option<TaskNumber>, at: Millis, out: &mu
             (None, None) if task.is_some() => say!(out, "{:<9} not queued", short(number)),
             (None, None) => {}
         }
+    }
+    if !is_anything {
+        say!(out, "at {at} nothing is queued");
     }
     true
 }
@@ -98,9 +106,7 @@ fn all_of(scenario: &Scenario, task: TaskNumber, out: &mut Out) -> bool {
     // What only happens stands before what is so from then on.
     entries.sort_by_key(|entry| (entry.at, entry.for_ms.is_some()));
     say!(out, "{} under seed {}", short(task), scenario.world.seed);
-    if entries.is_empty() {
-        say!(out, "was never queued");
-    } else {
+    if !entries.is_empty() {
         say!(out, "{:>12} {:>12}  {:<12} what", "at", "for", "who");
     }
     for Entry { at, for_ms, who, what } in &entries {

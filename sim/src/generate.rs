@@ -120,9 +120,10 @@ fn controller(dice: &mut Dice, place: u32) -> ControllerSetup {
         capacity: dice.one(&[1, 2, 3, 5, 10]),
         look_ahead: dice.one(&[0, 1, 5, 1_000]),
         startup_timeout_ms: dice.one(&[60_000, 180_000]),
-        startup_max_ms: 1_800_000,
         grace_ms: dice.one(&[500, 10_000, 180_000]),
         clock: ClockSetup { origin_ms: dice.below(1_000_000), drift_ppm: 0 },
+        // Longer than any start that is worth waiting for, and sometimes not.
+        startup_max_ms: dice.one(&[1_800_000, 1_800_000, 240_000]),
         ..ControllerSetup::default()
     }
 }
@@ -147,7 +148,7 @@ fn profile(dice: &mut Dice) -> Profile {
         init_warm: Span::Even { min: 50, max: 800 },
         plan,
         apply,
-        hook: Span::Even { min: 20, max: dice.one(&[2_000, 10_000]) },
+        hook: Span::Even { min: 20, max: dice.one(&[2_000, 10_000, 60_000]) },
         hooks,
         console: Span::Even { min: 0, max: dice.one(&[100, 20_000]) },
         console_pieces: dice.few(1, 3),

@@ -18,11 +18,14 @@ mod ground;
 mod hands;
 mod last_word;
 mod memory;
+mod overdue;
+mod patience;
 mod rest;
 mod room;
 mod task;
 mod turns;
 mod wait;
+mod weather;
 
 #[cfg(test)]
 mod tests;
@@ -33,10 +36,13 @@ use scalr_core::clock::Millis;
 
 pub use self::catalogue::Invariant;
 use self::{
-    excuse::Excuses, fleet::Fleet, hands::Hands, memory::Peak, room::Room, task::Watched, wait::Waits,
+    excuse::Excuses, fleet::Fleet, hands::Hands, memory::Peak, overdue::Overdue, room::Room, task::Watched,
+    wait::Waits, weather::Weather,
 };
 use crate::{
+    fault::FaultId,
     scenario::Scenario,
+    words,
     world::{EventRecord, Happening, World, process::ProcessId, setup::TaskNumber},
 };
 
@@ -85,7 +91,10 @@ pub struct Checks {
     cluster_steps: u64,
     /// How many controllers were known to have been killed at the end of their grace.
     overstayed: usize,
-    calm_from: Millis,
+    /// How many calls were known to have come too soon.
+    hurried: usize,
+    overdue: Overdue,
+    weather: Weather,
     /// The last moment, and how many events it had.
     moment: (Millis, u64),
     /// The last second, and how many steps each process had in it.
@@ -96,16 +105,6 @@ pub struct Checks {
 }
 
 type Checked = Result<(), Violation>;
-
-/// How long after everything has healed there may still be traces of it: leases and claims lapse in a minute.
-const CALM_MS: u64 = 60_000;
-
-/// From when on everything goes as it should.
-fn calm_from(scenario: &Scenario) -> Millis {
-    let world = &scenario.world;
-    let is_fair = scenario.faults.is_empty() && world.snags.is_empty() && world.strikes.is_empty();
-    if is_fair { Millis(0) } else { scenario.heals_at() + CALM_MS }
-}
 
 impl Checks {
     /// What must hold in a world of this scenario.
@@ -120,7 +119,9 @@ impl Checks {
             peak: Peak::default(),
             cluster_steps: 0,
             overstayed: 0,
-            calm_from: calm_from(scenario),
+            hurried: 0,
+            overdue: Overdue::default(),
+            weather: Weather::new(scenario),
             moment: (Millis(0), 0),
             second: (0, BTreeMap::new()),
             marks: BTreeMap::new(),
@@ -138,10 +139,12 @@ impl Checks {
     pub fn after(&mut self, world: &World, record: EventRecord) -> Checked {
         self.now = record.at;
         self.step = record.number;
+        self.weather.look(world.truth().fired());
         for fact in world.truth().facts() {
             self.fact(world, fact)?;
         }
         self.circles(record)?;
+        self.comes_back_later(world)?;
         match record.what {
             Happening::Controller(seat) => self.controller(world, seat),
             Happening::Worker(task) => self.worker(world, task),
@@ -179,19 +182,49 @@ impl Checks {
         *count += 1;
         let most = A_SECOND_MAX + A_SECOND_MAX_OF_RUN * self.fleet.runs();
         if *count > most {
-            let what = format!("{:?} took more than {most} steps in a second", record.what);
+            let what = format!("{} took more than {most} steps in a second", words::whose(record.what));
             return Err(self.broken(Invariant::BoundedApi, None, what));
         }
         Ok(())
     }
 
-    /// Whether nothing goes wrong, and what went wrong before is long over.
+    /// Whether nothing has gone wrong yet, or what went wrong is long over.
     fn is_calm(&self) -> bool {
         self.was_calm(self.now)
     }
 
-    fn was_calm(&self, at: Millis) -> bool {
-        at >= self.calm_from
+    fn was_calm(&self, since: Millis) -> bool {
+        self.weather.was_calm(since)
+    }
+
+    /// The same as far as it concerns controllers.
+    fn is_clear(&self) -> bool {
+        self.weather.was_clear(self.now)
+    }
+
+    /// Whether something of one of these kinds has happened.
+    fn any(&self, kinds: &[FaultId]) -> bool {
+        self.weather.any(kinds)
+    }
+
+    /// Whether something keeps calls from Scalr, or their answers from who called.
+    fn is_scalr_troubled(&self) -> bool {
+        self.any(&excuse::OF_SCALR)
+    }
+
+    /// Whether time may have been taken from the workers of this task.
+    fn loses_time(&self, number: TaskNumber) -> bool {
+        self.weather.is_foul() && self.excuses.loses_time(number)
+    }
+
+    /// Whether somebody may have deleted Jobs of this task.
+    fn is_deleted(&self, number: TaskNumber) -> bool {
+        self.weather.is_foul() && self.excuses.is_deleted(number)
+    }
+
+    /// Whether a user may have canceled the run of this task.
+    fn is_canceled(&self, number: TaskNumber, by_force: bool) -> bool {
+        self.weather.is_foul() && self.excuses.is_canceled(number, by_force)
     }
 
     fn broken(&self, invariant: Invariant, task: Option<TaskNumber>, what: String) -> Violation {

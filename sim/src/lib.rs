@@ -25,6 +25,7 @@ pub mod scenario;
 pub mod generate;
 pub mod invariant;
 pub mod trial;
+mod words;
 
 pub mod erlang;
 pub mod pairs;

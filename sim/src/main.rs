@@ -2,7 +2,6 @@
 //!
 //! It decides nothing: options, the scenario, the run, and what is printed of it. Bad options and bad files
 //! end with 64, a broken promise with 1.
-#![expect(clippy::print_stderr, reason = "it talks to a terminal")]
 
 mod count;
 mod explain;
@@ -17,7 +16,7 @@ use sim::erlang::{self, Queue};
 use sim::scenario::{BadScenario, Scenario};
 
 use options::{Command, Options, Played};
-use out::Out;
+use out::{Out, complain};
 
 /// What shells have for bad options.
 const USAGE: u8 = 64;
@@ -35,14 +34,14 @@ fn main() -> ExitCode {
     let mut out = Out::new();
     let played = play(&options.command, &mut out);
     if let Err(error) = out.end() {
-        eprintln!("sim: can't write to standard output: {error}");
+        complain!("sim: can't write to standard output: {error}");
         return ExitCode::FAILURE;
     }
     match played {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(bad) => {
-            eprintln!("{bad}");
+            complain!("{bad}");
             ExitCode::from(USAGE)
         }
     }

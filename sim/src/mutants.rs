@@ -72,11 +72,28 @@ pub fn is_worth_a_run(mutant: Mutant, scenario: &Scenario) -> bool {
         Mutant::CancelIgnoredBeforeStart
         | Mutant::ForceCancelWaits
         | Mutant::KilledAtOnceOnCancel
+        | Mutant::CancelIgnoredAtWork
         | Mutant::CanceledDespiteSuccess => has(&[F::S9]),
         Mutant::ListResetsLaterNews => has(&[F::W4, F::W5, F::W7, F::W8]),
         Mutant::StaleListBelieved | Mutant::FirstListNotQuorum => has(&[F::W6, F::W7]),
         Mutant::SilentWatchKept => has(&[F::W2]),
         Mutant::StartupDeadlineNeverFires => has(&[F::P5, F::P6, F::P10, F::C2, F::N6]),
+        // Somebody asks for patience.
+        Mutant::PatienceIgnored
+        | Mutant::ScalrsPatienceIgnored
+        | Mutant::HeartbeatHurried
+        | Mutant::EventsHurried => has(&[F::S6]),
+        Mutant::WatchHurried => has(&[F::K5]),
+        // Many tasks wait for a window that has shrunk, and nothing else.
+        Mutant::WindowNeverGrows => {
+            let is_wide = scenario.world.controllers.iter().any(|it| it.capacity >= 5);
+            has(&[F::K5]) && scenario.world.runs.len() >= 6 && is_wide
+        }
+        Mutant::GraceWithoutReserve => has(&[F::P1, F::P2, F::P3, F::N4, F::N5, F::C5]),
+        Mutant::LossNeverTold => has(&[F::P2, F::P4, F::N1, F::N4, F::N6, F::N9]),
+        Mutant::EndedLaunchKept => has(&[F::P1, F::P3, F::P4, F::N1, F::N4, F::N6, F::N8]),
+        Mutant::StartupMaxIgnored => has(&[F::C1]),
+        Mutant::AdoptedLaunchKept => has(&[F::A1, F::A2, F::A3, F::A4, F::A5, F::A7]),
         _ => true,
     }
 }

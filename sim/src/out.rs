@@ -41,3 +41,14 @@ macro_rules! say {
     ($out:expr, $($what:tt)*) => { $out.print(format_args!("{}\n", format_args!($($what)*))) };
 }
 pub(crate) use say;
+
+/// Says something on standard error, if anybody listens there: the exit code says it too.
+macro_rules! complain {
+    ($($what:tt)*) => {{
+        let _said = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("{}\n", format_args!($($what)*)),
+        );
+    }};
+}
+pub(crate) use complain;

@@ -78,7 +78,8 @@ impl Scenario {
     /// Reads the bytes of a scenario file; `name` is how errors call it.
     pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<Self, BadScenario> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self::read(name, text),
+            // As editors of another system begin a file.
+            Ok(text) => Self::read(name, text.strip_prefix('\u{feff}').unwrap_or(text)),
             Err(error) => {
                 let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
                 Err(BadScenario::no_text(name, before))

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::out::Out;
-use crate::out::say;
+use crate::out::{complain, say};
 use scalr_core::clock::Millis;
 use sim::{
     World,
@@ -50,13 +50,13 @@ pub(crate) fn run(scenario: &Scenario, is_traced: bool, out: &mut Out) -> bool {
 /// Makes a scenario small that breaks a promise, and prints it. Says whether none was broken.
 pub(crate) fn shrink(scenario: &Scenario, out: &mut Out) -> bool {
     let Some(violation) = trial::run(scenario).violation else {
-        eprintln!("no promise is broken: there is nothing to make smaller");
+        complain!("no promise is broken: there is nothing to make smaller");
         return true;
     };
     let small = minimise::shrink(scenario, &violation);
     let (runs, faults) = (small.scenario.world.runs.len(), small.scenario.faults.len());
-    eprintln!("{runs} runs and {faults} faults are left, after {} tries\n", small.tries);
-    eprintln!("{}", story::tell(&small.scenario));
+    complain!("{runs} runs and {faults} faults are left, after {} tries\n", small.tries);
+    complain!("{}", story::tell(&small.scenario));
     out.print(format_args!("{}", small.scenario.write()));
     false
 }
@@ -127,7 +127,12 @@ fn summary(scenario: &Scenario, world: &World) -> String {
         *outcomes.entry(status).or_default() += 1;
     }
     let count = scenario.world.runs.len();
-    let _ = writeln!(text, "runs      {count}: {}", counted(outcomes.into_iter()));
+    let how = counted(outcomes.into_iter());
+    let _ = writeln!(
+        text,
+        "runs      {}",
+        if count == 0 { "none".to_owned() } else { format!("{count}: {how}") }
+    );
     let (mut waits, mut works) = (Vec::new(), Vec::new());
     for (_, task) in world.truth().tasks() {
         if let Some(confirm) = task.confirms.first() {

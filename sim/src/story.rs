@@ -7,7 +7,7 @@ use scalr_protocol::agent::ReleaseReason;
 use crate::{
     invariant::{Checks, Violation},
     scenario::Scenario,
-    trial,
+    trial, words,
     world::{
         World,
         setup::TaskNumber,
@@ -70,13 +70,13 @@ pub fn fact_what(fact: &Fact) -> String {
             format!("is granted to {agent} ({process}) under fence {}", fence.0)
         }
         FactKind::Released { process, fence, reason } => {
-            format!("is given back by {process} for {reason:?}, fence {} is shut", fence.0)
+            format!("is given back by {process} {}, fence {} is shut", words::given_back(*reason), fence.0)
         }
         FactKind::JobAsked { process, fence } => {
             format!("{process} asks for its Job under fence {}", fence.0)
         }
         FactKind::DeleteAsked { process, fence, status, current, is_running, of: _ } => format!(
-            "{process} asks to delete its Job of fence {} ({status:?} under {}, {})",
+            "{process} asks to delete its Job of fence {} ({status} under {}, {})",
             fence.0,
             current.0,
             if *is_running { "running" } else { "not running" }
@@ -91,11 +91,11 @@ pub fn fact_what(fact: &Fact) -> String {
             format!("{process} makes its Job for fence {}", fence.0)
         }
         FactKind::CreateAnswered { process, fence, answer } => {
-            format!("{process} hears of its Job for fence {}: {answer:?}", fence.0)
+            format!("{process} hears of its Job for fence {}: {}", fence.0, words::created(*answer))
         }
         FactKind::Renewed { process, sent } => format!("{process} has its lease since {sent}"),
         FactKind::Drained { process } => format!("{process} takes all output from now on"),
-        FactKind::Signaled { process, signal } => format!("{process} sends {signal:?}"),
+        FactKind::Signaled { process, signal } => format!("{process} sends {}", words::signal(*signal)),
         FactKind::StateLeft { process } => format!("a state lies in the run's folder of {process}"),
         FactKind::UploadSent { process, kind } => format!("{process} sends its {}", kind.as_str()),
         FactKind::Uploaded { process, kind } => format!("{process} has sent its {}", kind.as_str()),
@@ -112,17 +112,19 @@ pub fn fact_what(fact: &Fact) -> String {
             let lost = if *is_state_lost { ", its state lost" } else { "" };
             format!("{} ends in {pod} with {exit_code}{lost}", stage.name())
         }
-        FactKind::Interrupted { pod, nth } => format!("its tool in {pod} is told to stop, {nth}"),
+        FactKind::Interrupted { pod, nth } => {
+            format!("its tool in {pod} is told to stop for the {} time", words::ordinal(u64::from(*nth)))
+        }
         FactKind::FinishSent { process, outcome, log_bytes, .. } => {
-            let outcome = format!("{outcome:?}").to_lowercase();
-            format!("{process} says that it {outcome}, with {log_bytes} bytes of log")
+            let outcome = words::outcome(*outcome);
+            format!("{process} says that it has {outcome}, with {log_bytes} bytes of log")
         }
         FactKind::Ended { status, outcome: Some(outcome), .. } => {
-            format!("is over: {status}, {}", format!("{outcome:?}").to_lowercase())
+            format!("is over: {status}, {}", words::outcome(*outcome))
         }
         FactKind::Ended { status, outcome: None, .. } => format!("is over: {status}"),
         FactKind::Late { outcome } => {
-            format!("an outcome comes late: {}", format!("{outcome:?}").to_lowercase())
+            format!("an outcome comes late: {}", words::outcome(*outcome))
         }
     }
 }

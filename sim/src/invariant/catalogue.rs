@@ -65,7 +65,7 @@ invariants! {
     AllOver "L1 ALL_TERMINAL" "After everything has healed, every run comes to its end.";
     Converged "L2 ESR" "What has come to rest stays at rest.";
     NoStarvation "L3 NO_STARVATION"
-        "With fifo nobody waits while one of the same priority who was queued later is launched.";
+        "With fifo nobody waits while one who is less urgent, or as urgent and was queued later, is launched.";
     Fairness "L4 FAIRNESS" "When all have work waiting, each gets its share."
         ("there is one policy, which promises order and no shares; comes with those that do");
     BoundedLatency "L5 BOUNDED_LATENCY" "While there is room for all that comes, nobody waits for long."
@@ -87,14 +87,14 @@ invariants! {
     DrainBeforeSignal "R7 DRAIN_BEFORE_SIGNAL"
         "A tool's output is taken whatever becomes of it, before the tool is told to stop: a full pipe \
          would hang it.";
-    StateKept "R8 STATE_KEPT" "A state that an apply has left is uploaded before the outcome goes out.";
+    StateKept "R8 STATE_KEPT" "A state that an apply has left is uploaded, and pushed, before the outcome goes out.";
     LastWord "R9 LAST_WORD"
         "A worker that was confirmed leaves only when its outcome is recorded, late or not.";
     GivenBackUnlaunched "R10 GIVEN_BACK_UNLAUNCHED"
         "What was launched is never given back by a stop or for balance; what was not is, by a stop.";
     SlowsDown "R11 SLOWS_DOWN"
         "Where the cluster asks for patience or leaves Jobs without pods, fewer are made, and none \
-         before it said.";
+         before it said; where it takes them again, more.";
     RefusedOnce "R12 REFUSED_ONCE"
         "A Job that was made, or refused for good, is not made again under its grant; a refusal is told \
          to Scalr.";
@@ -109,6 +109,11 @@ invariants! {
     StopsForAReason "R17 STOPS_FOR_A_REASON"
         "What runs, or should, is stopped once its time is over, and not without a reason.";
     SilenceEnds "R18 SILENCE_ENDS" "A watch that has said nothing for five minutes is replaced.";
+    ComesBackLater "R19 COMES_BACK_LATER"
+        "Whoever is asked to come back later makes that call no sooner.";
+    LossTold "R20 LOSS_TOLD"
+        "Where a worker has ended without a word, somebody who sees it tells Scalr.";
+    LeaseBeforeJob "R21 LEASE_BEFORE_JOB" "No Job is made under a lease that has lapsed.";
 }
 
 impl std::fmt::Display for Invariant {

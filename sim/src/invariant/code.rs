@@ -4,6 +4,7 @@ use scalr_core::supervisor::effect::{Stage, StopSignal};
 use scalr_protocol::agent::Action;
 
 use super::{Checked, Checks, Invariant};
+use crate::words;
 use crate::world::{World, cluster::PodKey, process::ProcessId, setup::TaskNumber, truth::TaskTruth};
 
 impl Checks {
@@ -22,9 +23,9 @@ impl Checks {
             // Saving what an apply has done is never too late: what is over is lent to nobody, and Scalr
             // takes a state only from who held the lock last. A worker that slept through its own end can't
             // know of it.
-            let holds = stage == Stage::PushState || self.excuses.loses_time(number) && !never_started;
+            let holds = stage == Stage::PushState || self.loses_time(number) && !never_started;
             self.require(holds, which, number, || {
-                format!("{} begins after its end ({:?}) at {}", stage.name(), end.status, end.at)
+                format!("{} begins after its end ({}) at {}", stage.name(), end.status, end.at)
             })?;
         }
         self.require(is_confirmed && is_known, Invariant::AtMostOnce, number, || {
@@ -67,7 +68,7 @@ impl Checks {
             let Some(truth) = world.truth().task(rival) else { continue };
             let runs = truth.code.iter().any(|code| code.to.is_none() && code.pod != pod);
             // Who sleeps past lost-after goes on when he wakes, and the next run has begun.
-            let holds = !runs || self.excuses.loses_time(rival);
+            let holds = !runs || self.loses_time(rival);
             self.require(holds, Invariant::WorkspaceSerial, number, || {
                 format!("its apply begins while that of {rival} runs")
             })?;
@@ -107,7 +108,7 @@ impl Checks {
         let watched = self.tasks.entry(number).or_default();
         watched.interrupted.get_or_insert((pod, now));
         self.require(nth == 1 || is_hook, Invariant::OneInterrupt, number, || {
-            format!("a tool was told to stop for the {nth}th time")
+            format!("a tool was told to stop for the {} time", words::ordinal(u64::from(nth)))
         })
     }
 
@@ -128,8 +129,8 @@ impl Checks {
         })?;
         let watched = self.tasks.get(&number);
         // A force-cancel kills at once, a grace is as long as it is, and who lost time has none to give.
-        let is_forced = self.excuses.is_canceled(number, true);
-        let is_pressed = watched.is_some_and(|watched| watched.stopped) || self.excuses.loses_time(number);
+        let is_forced = self.is_canceled(number, true);
+        let is_pressed = watched.is_some_and(|watched| watched.stopped) || self.loses_time(number);
         if signal != StopSignal::Kill || is_forced || is_pressed {
             return Ok(());
         }

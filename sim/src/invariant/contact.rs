@@ -4,6 +4,7 @@ use scalr_core::{clock::Millis, supervisor::effect::StopSignal};
 use scalr_protocol::id::Fence;
 
 use super::{Checked, Checks, Invariant, hands::status_of};
+use crate::words;
 use crate::world::{World, process::ProcessId, setup::TaskNumber};
 
 /// A brain that is awake does what is due at once.
@@ -32,7 +33,7 @@ impl Checks {
         let was_calm = self.was_calm(granted);
         let is_there = status_of(world, holder).is_some_and(|status| !status.is_draining);
         self.require(!was_calm || !is_there || was_claimed, Invariant::LaunchLease, number, || {
-            format!("its lease under fence {} lapsed, and {holder:?} lives", old.0)
+            format!("its lease under fence {} lapsed, and {holder} lives", old.0)
         })
     }
 
@@ -65,7 +66,7 @@ impl Checks {
         self.is_given_its_time(world, number, process, signal)?;
         let is_drained = self.tasks.get(&number).is_some_and(|watched| watched.drained.contains(&process));
         self.require(is_drained, Invariant::DrainBeforeSignal, number, || {
-            format!("{process:?} sends {signal:?}, and nobody takes what the tool still says")
+            format!("{process} sends {}, and nobody takes what the tool still says", words::signal(signal))
         })?;
         self.has_a_reason(world, number, process)?;
         self.tasks.entry(number).or_default().signaled.entry(process).or_insert(self.now);
@@ -77,7 +78,7 @@ impl Checks {
     pub(super) fn stops_in_time(&self, world: &World, number: TaskNumber, process: ProcessId) -> Checked {
         let is_over = world.truth().task(number).is_none_or(|truth| truth.end.is_some());
         let is_alive = world.clock_of(process).is_some();
-        if is_over || !is_alive || self.excuses.loses_time(number) {
+        if is_over || !is_alive || self.loses_time(number) {
             return Ok(());
         }
         let Some(watched) = self.tasks.get(&number) else { return Ok(()) };
@@ -87,11 +88,11 @@ impl Checks {
         let stop_at = *acked + (lost_ms - stop_ms) + AT_ONCE_MS;
         let was_told = watched.signaled.get(&process).is_some_and(|at| *at <= stop_at);
         self.require(self.now <= stop_at || was_told, Invariant::StopsInTime, number, || {
-            format!("{process:?} was last heard by what it sent at {acked}, and stops only now")
+            format!("{process} was last heard by what it sent at {acked}, and stops only now")
         })?;
         let last = *acked + lost_ms + KILL_MS;
         self.require(self.now <= last, Invariant::StopsInTime, number, || {
-            format!("{process:?} was last heard by what it sent at {acked}, and its code runs until now")
+            format!("{process} was last heard by what it sent at {acked}, and its code runs until now")
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The kinds of fault that keep something from Scalr, or Scalr's word from somebody.
-const OF_SCALR: [FaultId; 14] = [
+pub(super) const OF_SCALR: [FaultId; 14] = [
     FaultId::S1,
     FaultId::S2,
     FaultId::S3,
@@ -58,7 +58,6 @@ impl Whose {
 /// What is excused in a scenario.
 #[derive(Clone, Debug)]
 pub(super) struct Excuses {
-    kinds: BTreeSet<FaultId>,
     /// Whose workers may be suspended, or their clocks run wrong: none of them can stop in time. All, or
     /// those of some tasks.
     losing_time: Vec<Whose>,
@@ -90,7 +89,6 @@ impl Excuses {
         });
         let deleting = scenario.faults.iter().filter(|fault| DELETING.contains(&fault.id));
         Self {
-            kinds: scenario.faults.iter().map(|fault| fault.id).collect(),
             losing_time: strikes
                 .iter()
                 .filter_map(|planned| taken_from(&planned.what))
@@ -119,16 +117,6 @@ impl Excuses {
     /// Whether a user cancels the run of this task.
     pub(super) fn is_canceled(&self, number: TaskNumber, by_force: bool) -> bool {
         self.canceled.contains(&(number.run, by_force))
-    }
-
-    /// Whether something keeps calls from Scalr, or their answers from who called.
-    pub(super) fn is_scalr_troubled(&self) -> bool {
-        self.any(&OF_SCALR)
-    }
-
-    /// Whether one of these kinds may go wrong.
-    pub(super) fn any(&self, kinds: &[FaultId]) -> bool {
-        kinds.iter().any(|kind| self.kinds.contains(kind))
     }
 }
 

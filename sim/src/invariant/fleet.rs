@@ -8,6 +8,7 @@ use super::{Checked, Checks, Invariant, room::is_over};
 use crate::{
     fault::FaultId,
     scenario::Scenario,
+    words,
     world::{World, process::ProcessId, setup::TaskNumber, snag::CallKind},
 };
 
@@ -133,6 +134,7 @@ impl Checks {
         // Held tasks are looked at now and then: a wait without a reason lasts.
         if self.fleet.steps.is_multiple_of(4) {
             self.explained(world, process, brain)?;
+            self.nothing_is_overdue(world)?;
         }
         if self.fleet.steps.is_multiple_of(16) {
             self.memory(world, process, brain)?;
@@ -149,10 +151,10 @@ impl Checks {
         if overstayed.len() > self.overstayed {
             self.overstayed = overstayed.len();
             // A clock that runs wrong has its own idea of a grace.
-            if !self.excuses.any(&[FaultId::A11, FaultId::A12, FaultId::A10]) {
+            if !self.any(&[FaultId::A11, FaultId::A12, FaultId::A10]) {
                 let what = format!(
-                    "{:?} was told to stop, and is killed at the end of its grace",
-                    overstayed.last()
+                    "{} was told to stop, and is killed at the end of its grace",
+                    overstayed.last().map_or("it".to_owned(), |(_, process)| process.to_string())
                 );
                 return Err(self.broken(Invariant::ShutdownInTime, None, what));
             }
@@ -171,11 +173,15 @@ impl Checks {
         let lost_ms = since(&mut self.fleet.lost, process, now, is_lost);
         let lazy_ms = since(&mut self.fleet.lazy, process, now, is_lazy);
         if lost_ms > RECOVERED_MS {
-            let what = format!("{process:?} has not known what is there for {lost_ms} ms: {status:?}");
+            let what =
+                format!("{process} has not known what is there for {lost_ms} ms: {}", words::status(&status));
             return Err(self.broken(Invariant::Recovers, None, what));
         }
         if lazy_ms > ASKED_MS {
-            let what = format!("{process:?} has had room for {lazy_ms} ms, and asks for nothing: {status:?}");
+            let what = format!(
+                "{process} has had room for {lazy_ms} ms, and asks for nothing: {}",
+                words::status(&status)
+            );
             return Err(self.broken(Invariant::Recovers, None, what));
         }
         Ok(())
@@ -183,9 +189,12 @@ impl Checks {
 
     fn balance(&mut self, world: &World) -> Checked {
         let fleet = &mut self.fleet;
+        // Pods and nodes may be in trouble: rooms are counted in Jobs. While calls get lost, or what is seen is
+        // old, or controllers come and go, nobody can know in half a minute who has room: that is no promise
+        // then, and would be an alarm for nothing.
         // Who has died holds nothing.
         fleet.seats.retain(|seat, seen| world.controller_at(*seat).is_some_and(|(id, _)| id == seen.process));
-        if fleet.seats.len() < 2 || self.now < self.calm_from {
+        if fleet.seats.len() < 2 || !self.weather.was_clear(self.now) {
             fleet.idle_since = None;
             return Ok(());
         }
@@ -208,8 +217,11 @@ impl Checks {
         let waited_ms = self.now.since(not_before);
         if waited_ms > IDLE_MS {
             let what = format!(
-                "{:?} has had {} free slots for {waited_ms} ms while {:?} holds {} tasks",
-                idle.process, idle.free, holds.process, holds.held
+                "{} has had {} for {waited_ms} ms while {} holds {}",
+                idle.process,
+                words::count(u64::from(idle.free), "free slot"),
+                holds.process,
+                words::count(holds.held as u64, "task")
             );
             return Err(self.broken(Invariant::WorkConserving, None, what));
         }

@@ -9,6 +9,7 @@ use scalr_protocol::{agent::ReleaseReason, id::Fence};
 use super::{Checked, Checks, Invariant};
 use crate::{
     fault::FaultId,
+    words,
     world::{
         World,
         process::ProcessId,
@@ -71,12 +72,21 @@ pub(super) struct Hands {
     /// The window's size, and when it shrank last.
     window: Option<u32>,
     shrank: Option<Millis>,
+    /// The last word about a Job was that none is taken.
+    is_shut: bool,
+    /// Jobs that were made while others waited only for the window: how wide it was, and when.
+    pub(super) limited: Vec<(u32, Millis)>,
 }
 
 impl Hands {
     /// How many Jobs it must reckon with that may be made still: requests of which it heard nothing.
     pub(super) fn unheard(&self, now: Millis) -> usize {
         self.unheard.values().filter(|at| now.since(**at) < UNHEARD_MS).count()
+    }
+
+    /// Whether the last word that it has heard about a Job is that none is taken.
+    pub(super) fn is_shut(&self) -> bool {
+        self.is_shut
     }
 
     /// Whether it has shut the door of a grant, or is about to.
@@ -120,12 +130,12 @@ impl Checks {
             hands.granted.contains(&grant) || was_asked,
             Invariant::DoorMeansItsFence,
             number,
-            || format!("{process:?} shuts the door of fence {}, which it never had", fence.0),
+            || format!("{process} shuts the door of fence {}, which it never had", fence.0),
         )?;
         let Some(reason) = reason else {
             self.waits_for_its_node(world, number, (process, fence))?;
             return self.require(was_asked, Invariant::DoorMeansItsFence, number, || {
-                format!("{process:?} says that fence {} could not be launched, and nobody has tried", fence.0)
+                format!("{process} says that fence {} could not be launched, and nobody has tried", fence.0)
             });
         };
         // A repeated call says what was so when it was first sent.
@@ -135,12 +145,14 @@ impl Checks {
         let heard = hands.heard.get(&grant).map(|(_, answer)| *answer);
         let is_known = matches!(heard, Some(CreateAnswer::Made | CreateAnswer::Over));
         self.require(!is_known, Invariant::GivenBackUnlaunched, number, || {
-            format!("{process:?} gives it back ({reason:?}), and has made its Job for fence {}", fence.0)
+            let why = words::given_back(reason);
+            format!("{process} gives it back {why}, and has made its Job for fence {}", fence.0)
         })?;
         let Some(status) = status_of(world, process) else { return Ok(()) };
         let is_draining = reason == ReleaseReason::Drain;
         self.require(is_draining == status.is_draining, Invariant::DoorMeansItsFence, number, || {
-            format!("{process:?} gives it back ({reason:?}), and it is not so")
+            let state = if status.is_draining { "is stopping" } else { "is not stopping" };
+            format!("{process} gives it back {}, and {state}", words::given_back(reason))
         })
     }
 
@@ -157,7 +169,10 @@ impl Checks {
         let is_first = !self.has_made(process, grant);
         if is_first {
             self.in_turn(world, number, process)?;
+            self.window_has_grown(world, number, process)?;
+            self.is_lent_still(world, number, (process, fence))?;
         }
+        self.tries_alone(world, number, process)?;
         self.moved(process);
         let hands = self.hands(process);
         hands.first.entry(grant).or_insert(now);
@@ -168,17 +183,18 @@ impl Checks {
         let patience = hands.patience.max(hands.patience_of.get(&grant).copied().unwrap_or_default());
         let heard = hands.heard.get(&grant).map(|(_, answer)| *answer);
         self.require(times <= HURRY, Invariant::BoundedApi, number, || {
-            format!("{process:?} makes its Job for the {times}th time in {HURRY_MS} ms")
+            format!("{process} makes its Job for the {} time in {HURRY_MS} ms", words::ordinal(times as u64))
         })?;
         let is_settled =
             matches!(heard, Some(CreateAnswer::Made | CreateAnswer::Over | CreateAnswer::Refused));
         self.require(!is_settled, Invariant::RefusedOnce, number, || {
-            format!("{process:?} makes its Job for fence {} again, and has heard of it: {heard:?}", fence.0)
+            let heard = heard.map_or_else(String::new, words::created);
+            format!("{process} makes its Job for fence {} again, and has heard of it: {heard}", fence.0)
         })?;
         // A clock that runs wrong, or goes on while its process does not, has its own patience.
-        let is_sure = !self.excuses.any(&[FaultId::A11, FaultId::A12]);
+        let is_sure = !self.any(&[FaultId::A11, FaultId::A12]);
         self.require(now >= patience || !is_sure, Invariant::SlowsDown, number, || {
-            format!("{process:?} makes a Job, and was asked not to before {patience}")
+            format!("{process} makes a Job, and was asked not to before {patience}")
         })?;
         self.slowed_down(world, number, process)
     }
@@ -194,6 +210,14 @@ impl Checks {
         let now = self.now;
         let hands = self.hands(process);
         hands.heard.insert((number, fence), (now, answer));
+        match answer {
+            CreateAnswer::Made => hands.is_shut = false,
+            CreateAnswer::NoRoom | CreateAnswer::Later { .. } => {
+                hands.is_shut = true;
+                hands.limited.clear();
+            }
+            CreateAnswer::Over | CreateAnswer::Unheard | CreateAnswer::Refused => hands.limited.clear(),
+        }
         if answer == CreateAnswer::Unheard {
             hands.unheard.insert((number, fence), now);
         }
@@ -217,7 +241,7 @@ impl Checks {
         let is_resting = shrank.is_some_and(|at| now.since(at) < REST_MS);
         let most = (before / 2).max(1);
         self.require(status.window <= most || is_resting, Invariant::SlowsDown, number, || {
-            format!("{process:?} was asked for patience, and its window is {} after {before}", status.window)
+            format!("{process} was asked for patience, and its window is {} after {before}", status.window)
         })
     }
 
@@ -227,7 +251,7 @@ impl Checks {
         let Some(window) = hands.window else { return Ok(()) };
         let is_waiting = |(task, fence): Grant| {
             // What a user has put in its place is another Job.
-            if self.excuses.is_deleted(task) {
+            if self.is_deleted(task) {
                 return false;
             }
             let id = world.truth().task(task).and_then(|task| task.id.as_ref());
@@ -240,9 +264,9 @@ impl Checks {
         // It has waited since it was first asked for, however long that took.
         let since = hands.first.get(grant).copied().unwrap_or_default();
         let has_shrunk = hands.shrank.is_some_and(|at| at > since);
-        let is_sure = !self.excuses.any(&[FaultId::A10, FaultId::A11, FaultId::A12]);
+        let is_sure = !self.any(&[FaultId::A10, FaultId::A11, FaultId::A12]);
         self.require(has_shrunk || !is_sure, Invariant::SlowsDown, number, || {
-            format!("{process:?} makes a Job, and one made at {since} has no pod yet: its window is {window}")
+            format!("{process} makes a Job, and one made at {since} has no pod yet: its window is {window}")
         })
     }
 
@@ -260,10 +284,12 @@ impl Checks {
     /// A controller that was stopping is gone: what it held and had not launched it has given back.
     pub(super) fn left(&mut self, world: &World, seat: u32) -> Checked {
         let Some(seen) = self.fleet.seats.remove(&seat) else { return Ok(()) };
+        self.overdue.unsettle();
         let grace_ms = world.setup().controllers.get(seat as usize).map_or(0, |setup| setup.grace_ms);
         let is_killed = world.truth().overstayed().iter().any(|(_, process)| *process == seen.process);
-        // Who is killed, or can't reach Scalr, gives nothing back; neither does a stop of a moment.
-        let is_sure = !self.excuses.any(&BREAKING) && !self.excuses.is_scalr_troubled() && grace_ms >= 10_000;
+        // Who is killed, or can't reach Scalr, gives nothing back; neither does a stop of a moment. In all other
+        // weather it is asked for, until such a thing has happened; how long its traces last nobody here knows.
+        let is_sure = !self.any(&BREAKING) && !self.is_scalr_troubled() && grace_ms >= 10_000;
         if !seen.is_draining || is_killed || !is_sure {
             return Ok(());
         }
@@ -280,7 +306,7 @@ impl Checks {
             }
             let was_launched = self.hands.values().any(|hands| hands.sent.contains_key(&(*number, fence)));
             self.require(!is_held || was_launched, Invariant::GivenBackUnlaunched, *number, || {
-                format!("{:?} has stopped, and keeps it under fence {}", seen.process, fence.0)
+                format!("{} has stopped, and keeps it under fence {}", seen.process, fence.0)
             })?;
         }
         Ok(())
@@ -293,7 +319,7 @@ impl Checks {
         }
         if world.has_just_sent(process, CallKind::Acquire) && !world.is_suspended(process) {
             let why = if status.is_draining { "is stopping" } else { "has not asked about what is there" };
-            let what = format!("{process:?} asks for tasks, and {why}");
+            let what = format!("{process} asks for tasks, and {why}");
             return Err(self.broken(Invariant::AsksInTurn, None, what));
         }
         Ok(())
@@ -309,20 +335,21 @@ impl Checks {
         (is_running, of): (bool, JobOwner),
     ) -> Checked {
         self.require(of != JobOwner::Foreign, Invariant::NoForeignTouch, number, || {
-            format!("{process:?} deletes somebody else's Job")
+            format!("{process} deletes somebody else's Job")
         })?;
         self.require(of != JobOwner::Another, Invariant::UidSafety, number, || {
-            format!("{process:?} deletes a Job by a UID that is another's")
+            format!("{process} deletes a Job by a UID that is another's")
         })?;
         let is_terminal = matches!(status, TaskStatus::Finished | TaskStatus::Lost);
         let is_open = !is_terminal && fence >= current;
         let is_lent = self.tasks.get(&number).and_then(|task| task.lent);
         let is_others = is_lent.is_some_and(|(holder, under)| holder != process && under == fence);
         self.require(!(is_open && is_others), Invariant::NoForeignTouch, number, || {
-            format!("{process:?} deletes the Job of what is lent to {:?}", is_lent.map(|(holder, _)| holder))
+            let holder = is_lent.map_or("nobody".to_owned(), |(holder, _)| holder.to_string());
+            format!("{process} deletes the Job of what is lent to {holder}")
         })?;
         self.require(!is_open, Invariant::DoorBeforeDelete, number, || {
-            format!("its Job is deleted while it is {status:?} under the Job's own fence {}", fence.0)
+            format!("its Job is deleted while it is {status} under the Job's own fence {}", fence.0)
         })?;
         let is_of_confirm = truth.confirms.iter().any(|confirm| confirm.fence == fence);
         self.mark(if is_terminal {

@@ -6,6 +6,7 @@ use scalr_core::{
 };
 
 use super::{Checked, Checks, Invariant};
+use crate::words;
 use crate::world::{World, process::ProcessId};
 
 /// Entries that a controller may have beyond one for each open task and each Job: fences that are shut and
@@ -64,7 +65,10 @@ impl Checks {
         if holds {
             return Ok(());
         }
-        let what = format!("{process:?} remembers {remembered:?}, expected at most {things_max} things");
+        let what = format!(
+            "{process} remembers {}, expected at most {things_max} of a thing",
+            words::remembered(&remembered)
+        );
         Err(self.broken(Invariant::BoundedMemory, None, what))
     }
 }

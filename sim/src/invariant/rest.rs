@@ -3,6 +3,7 @@
 use scalr_protocol::task::Outcome;
 
 use super::{Checked, Checks, Invariant, Violation};
+use crate::words;
 use crate::world::{World, snag::CallKind, truth::TaskTruth};
 
 /// The calls that a controller always has in flight: heartbeat, acquire, messages, and two watches.
@@ -14,15 +15,17 @@ impl Checks {
         let open = world.truth().tasks().find(|(_, task)| task.end.is_none());
         match open {
             Some((number, task)) => {
-                let phase = task.phase().map_or("queued".to_owned(), |phase| format!("{phase:?}"));
+                let phase = task.phase().map_or("it was queued", words::milestone);
                 let said = task.id.as_ref().and_then(|id| {
                     world.controllers().find_map(|(_, process, brain)| {
                         brain.explain(world.clock_of(process).unwrap_or_default(), id)
                     })
                 });
                 let said = said.unwrap_or_else(|| "no controller knows of it".to_owned());
-                let at = task.id.as_ref().and_then(|id| world.scalr().glance(id)).map(|glance| glance.status);
-                let what = format!("it has not ended ({at:?}, it came as far as {phase}): {said}");
+                let glance = task.id.as_ref().and_then(|id| world.scalr().glance(id));
+                let at = glance.map_or("unknown".to_owned(), |glance| glance.status.to_string());
+                let what =
+                    format!("it has not ended (it is {at}, and the last of it was that {phase}): {said}");
                 self.broken(Invariant::AllOver, Some(number), what)
             }
             None => self.broken(Invariant::AllOver, None, "a run is not over, and it has no task".to_owned()),
@@ -33,13 +36,18 @@ impl Checks {
     pub fn at_rest(&self, world: &World) -> Checked {
         let leak = |what: String| Err(self.broken(Invariant::NoLeak, None, what));
         if let Some((number, process, _)) = world.workers().next() {
-            return leak(format!("a worker of {number} lives ({process:?})"));
+            return leak(format!("a worker of {number} lives, {process}"));
         }
         if world.truth().running() > 0 {
             return leak(format!("{} commands of users run", world.truth().running()));
         }
         if let Some(live) = world.cluster().live().next() {
-            return leak(format!("a container of {} runs: {:?} in {}", live.task, live.role, live.pod));
+            return leak(format!(
+                "a container of {} runs: its {} in {}",
+                live.task,
+                words::role(live.role),
+                live.pod
+            ));
         }
         if let Some(job) = world.cluster().jobs().next() {
             return leak(format!("the Job {} is still there", job.name));
@@ -50,7 +58,7 @@ impl Checks {
         for (seat, process, brain) in world.controllers() {
             let status = brain.status();
             if status.held + status.live + status.creating > 0 {
-                return leak(format!("controller {seat} believes in {status:?}"));
+                return leak(format!("controller {seat} believes in {}", words::status(&status)));
             }
             self.memory_at_rest(process, brain)?;
             let calls = world.calls_of(process).filter(|(kind, _)| *kind != CallKind::LaunchEvents).count();

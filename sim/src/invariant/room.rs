@@ -6,6 +6,7 @@ use scalr_core::cluster::{Container, Job, Pod, Uid};
 use scalr_protocol::id::{Fence, TaskId};
 
 use super::{Checked, Checks, Invariant};
+use crate::words;
 use crate::world::{World, process::ProcessId, setup::TaskNumber, snag::CallKind};
 
 /// What one process of a controller must reckon with.
@@ -46,15 +47,15 @@ impl Checks {
             return Ok(());
         };
         let capacity = world.setup().controllers.get(seat as usize).map_or(0, |setup| setup.capacity);
-        let room = self.rooms.entry(process).or_default();
-        room.asked.insert(number, fence);
+        self.rooms.entry(process).or_default().asked.insert(number, fence);
+        let room = &self.rooms[&process];
         let mut taken: BTreeSet<(TaskNumber, Fence)> = BTreeSet::from([(number, fence)]);
         for job in world.cluster().jobs() {
             let Some(of) = world.truth().number_of(&job.task) else { continue };
             let is_known = room.found.contains(&job.uid) || room.asked.get(&of) == Some(&job.fence);
             // Where a pod ends without an end of its Job, another may follow it, and that is heard of late.
             // So is a Job that a user has put in the place of one that was made.
-            let is_sure = !world.cluster().has_lost_pods(&job.uid) && !self.excuses.is_deleted(of);
+            let is_sure = !world.cluster().has_lost_pods(&job.uid) && !self.is_deleted(of);
             if is_known && is_sure && !is_over(world, job) {
                 taken.insert((of, job.fence));
             }
@@ -66,7 +67,10 @@ impl Checks {
         }
         let wanted = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         self.require(wanted <= capacity, Invariant::CapRespected, number, || {
-            format!("{process:?} makes its {wanted}th Job at once, and may have {capacity}")
+            format!(
+                "{process} makes its {} Job at once, and may have {capacity}",
+                words::ordinal(u64::from(wanted))
+            )
         })
     }
 
@@ -74,7 +78,7 @@ impl Checks {
         let made = world.cluster().jobs_made().get(&(id.clone(), fence)).copied().unwrap_or(0);
         // Where others delete its Jobs, one that was asked for and never heard of may be made again; one that
         // was heard of is not, by a rule of its own.
-        self.require(made <= 1 || self.excuses.is_deleted(number), Invariant::CapRespected, number, || {
+        self.require(made <= 1 || self.is_deleted(number), Invariant::CapRespected, number, || {
             format!("{made} Jobs were made for its fence {}", fence.0)
         })
     }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use scalr_core::clock::Millis;
 use scalr_protocol::{
     agent::ReleaseReason,
+    blob::BlobKind,
     id::{AgentId, Fence},
     task::Outcome,
 };
 
 use super::{Checked, Checks, Invariant};
+use crate::words;
 use crate::world::{
     World,
     cluster::PodKey,
@@ -46,15 +48,30 @@ pub(super) struct Watched {
     pub(super) stopped: bool,
     /// And had no time for it.
     is_hurried: bool,
+    /// The shortest and the longest grace of those.
+    pub(super) grace_ms: Option<(u64, u64)>,
     /// When each worker had sent the last renewal that it knows to be taken.
     pub(super) acked: BTreeMap<ProcessId, Millis>,
     /// When each has signaled first.
     pub(super) signaled: BTreeMap<ProcessId, Millis>,
     pub(super) drained: BTreeSet<ProcessId>,
     /// Whose apply has left a state, and what has become of that.
+    /// Whose plan Scalr has.
+    pub(super) has_plan: Option<ProcessId>,
     pub(super) state_of: Option<ProcessId>,
     pub(super) state_sent: bool,
     pub(super) state_stored: bool,
+}
+
+/// A grace in which the last word is said, where nothing keeps it from Scalr.
+const ENOUGH_MS: u64 = 25_000;
+
+impl Checks {
+    /// Whether a worker of this task was told to stop and may not have had time for all that it owes.
+    pub(super) fn is_pressed(&self, number: TaskNumber) -> bool {
+        let least = self.tasks.get(&number).and_then(|watched| watched.grace_ms).map(|(least, _)| least);
+        least.is_some_and(|least| least < ENOUGH_MS || self.is_scalr_troubled())
+    }
 }
 
 /// Heartbeats follow each other no sooner, and a network adds to that.
@@ -152,6 +169,8 @@ impl Checks {
             FactKind::Stopped { grace_ms, .. } => {
                 let watched = self.tasks.entry(number).or_default();
                 watched.stopped = true;
+                let (least, most) = watched.grace_ms.unwrap_or((*grace_ms, *grace_ms));
+                watched.grace_ms = Some((least.min(*grace_ms), most.max(*grace_ms)));
                 watched.is_hurried |= *grace_ms < GRACE_MS_MIN;
                 Ok(())
             }
@@ -172,10 +191,14 @@ impl Checks {
                 self.tasks.entry(number).or_default().state_of = Some(*process);
                 Ok(())
             }
+            FactKind::Uploaded { kind: BlobKind::PlanFile, process } => {
+                self.tasks.entry(number).or_default().has_plan = Some(*process);
+                Ok(())
+            }
             FactKind::UploadSent { kind, .. } => self.uploaded(number, *kind, false),
             FactKind::Uploaded { kind, .. } => self.uploaded(number, *kind, true),
             FactKind::FinishSent { process, outcome, exit_code, log_bytes } => {
-                self.finish_sent(number, truth, *process, (*outcome, *exit_code, *log_bytes))
+                self.finish_sent(world, number, truth, *process, (*outcome, *exit_code, *log_bytes))
             }
             FactKind::Ended { status, outcome, was_confirmed } => {
                 self.ended(world, number, (*status, *outcome), *was_confirmed)
@@ -238,7 +261,7 @@ impl Checks {
         // Nobody can know of room that a quota will not leave: slots that are free by all that is known are
         // not.
         let is_crowded = self.fleet.no_room > Millis(0) && self.now.since(self.fleet.no_room) < CROWDED_MS;
-        let is_calm = self.is_calm() && !is_crowded;
+        let is_calm = self.is_clear() && !is_crowded;
         // Two controllers may learn of one slot at once: one was promised what another took in that moment,
         // or takes it now; who lost it says so by its next heartbeat.
         let granted = self.tasks.get(&number).map_or(self.now, |watched| watched.granted);
@@ -269,8 +292,8 @@ impl Checks {
     /// A worker was killed because its grace was over.
     fn overstayed(&self, number: TaskNumber, process: ProcessId) -> Checked {
         let is_hurried = self.tasks.get(&number).is_some_and(|watched| watched.is_hurried);
-        self.require(is_hurried || self.excuses.loses_time(number), Invariant::ShutdownInTime, number, || {
-            format!("{process:?} was told to stop, and is killed at the end of its grace")
+        self.require(is_hurried || self.loses_time(number), Invariant::ShutdownInTime, number, || {
+            format!("{process} was told to stop, and is killed at the end of its grace")
         })
     }
 
@@ -310,7 +333,7 @@ impl Checks {
             };
             let most = FEW + lived_ms / each_ms;
             self.require(u64::from(*calls) <= most, Invariant::BoundedApi, number, || {
-                format!("{calls} calls of {kind:?} in {lived_ms} ms, expected at most {most}")
+                format!("{calls} calls to {} in {lived_ms} ms, expected at most {most}", words::call(*kind))
             })?;
         }
         Ok(())

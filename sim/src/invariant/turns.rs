@@ -16,6 +16,9 @@ impl Checks {
         if !self.tasks.get(&number).is_some_and(|watched| self.was_calm(watched.granted)) {
             return Ok(());
         }
+        if !self.is_calm() {
+            return Ok(());
+        }
         let Some((seat, _, brain)) = world.controllers().find(|(_, id, _)| *id == process) else {
             return Ok(());
         };
@@ -29,7 +32,9 @@ impl Checks {
             let Some(id) = truth.id.as_ref().filter(|_| other != number) else {
                 continue;
             };
-            let is_before = priority(other) >= priority(number) && truth.queued + TOGETHER_MS < own.queued;
+            let is_more_urgent = priority(other) > priority(number);
+            let is_before = is_more_urgent
+                || priority(other) == priority(number) && truth.queued + TOGETHER_MS < own.queued;
             let is_held = matches!(
                 brain.hold_reason(id),
                 Some(HoldReason::InFlightCap { .. } | HoldReason::Window { .. } | HoldReason::Policy { .. })
@@ -38,7 +43,8 @@ impl Checks {
                 self.now.since(watched.granted) > TOGETHER_MS && self.was_calm(watched.granted)
             });
             self.require(!(is_before && is_held && was_planned), Invariant::NoStarvation, other, || {
-                format!("{process:?} launches {number} first, which was queued at {}", own.queued)
+                let why = if is_more_urgent { ", and is less urgent" } else { "" };
+                format!("{process} launches {number} first, which was queued at {}{why}", own.queued)
             })?;
         }
         Ok(())

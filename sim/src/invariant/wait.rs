@@ -80,7 +80,7 @@ impl Checks {
                 let since = *self.waits.unexplained.entry(key).or_insert(self.now);
                 let waited_ms = self.now.since(since);
                 self.require(waited_ms <= most_ms, Invariant::Explained, number, || {
-                    format!("{process:?} has held it for {waited_ms} ms without a reason")
+                    format!("{process} has held it for {waited_ms} ms without a reason")
                 })?;
             }
             if let (Some(truly), Some(reason)) = (&truly, brain.hold_reason(id))
@@ -100,7 +100,7 @@ impl Checks {
             let since = *self.waits.untrue.entry((process, reason.class())).or_insert(self.now);
             let waited_ms = self.now.since(since);
             self.require(waited_ms <= *most_ms, Invariant::Explained, *number, || {
-                format!("{process:?} says for {waited_ms} ms why it waits, and it is not so: {reason}")
+                format!("{process} says for {waited_ms} ms why it waits, and it is not so: {reason}")
             })?;
         }
         Ok(())

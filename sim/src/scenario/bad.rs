@@ -7,13 +7,18 @@ use serde_json::{Value, error::Category};
 
 use super::{BYTES_MAX, VERSION, check::Mistake};
 
+/// Where in the file it is; nothing of a file that is not there.
+fn place(bad: &BadScenario) -> String {
+    if bad.line == 0 { String::new() } else { format!(":{}:{}: {}", bad.line, bad.column, bad.field) }
+}
+
 /// A file that is no scenario.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}:{column}: {field}: {expected}")]
+#[error("{file}{}: {expected}", place(self))]
 pub struct BadScenario {
     /// The file, as it was named.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 of a file that can't be had.
     pub line: usize,
     /// The column, from 1, in characters.
     pub column: usize,
@@ -36,7 +41,8 @@ impl BadScenario {
 
     /// A file that can't be had.
     pub fn unopened(file: &str, error: &std::io::Error) -> Self {
-        Self::whole(file, format!("{}, expected a scenario file", one_line(&error.to_string())))
+        let expected = format!("{}, expected a scenario file", one_line(&error.to_string()));
+        Self { line: 0, ..Self::whole(file, expected) }
     }
 
     /// Bytes that are no text, from this one on.
@@ -82,7 +88,7 @@ impl BadScenario {
 
     pub(super) fn mistake(file: &str, text: &str, mistake: Mistake) -> Self {
         let (line, column) = position(text, begin_of(text, &mistake.path));
-        let mut field = String::new();
+        let mut field = if mistake.path.is_empty() { ".".to_owned() } else { String::new() };
         for step in &mistake.path {
             match step {
                 Step::Key(key) if field.is_empty() => field.push_str(key),

@@ -110,6 +110,16 @@ pub(super) enum Came {
     Nothing(&'static str),
 }
 
+impl Came {
+    /// After how long to come back, where that was asked.
+    pub(super) fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Refused(_, retry_after_ms) => *retry_after_ms,
+            Self::Reply(_) | Self::Nothing(_) => None,
+        }
+    }
+}
+
 /// A call on its way to Scalr.
 #[derive(Clone, Debug)]
 pub(super) struct Call {

@@ -11,9 +11,12 @@ mod ends;
 mod notes;
 mod worker;
 
+use std::collections::BTreeMap;
+
 use fake_scalr::state::Token;
 use scalr_core::{
     clock::Millis,
+    cluster::Kind,
     controller::{Controller, ControllerOptions, effect::Effect, input::Input},
     op::Op,
     supervisor::effect::TaskEffect,
@@ -63,6 +66,8 @@ pub(super) struct Process {
     held: Vec<Wish>,
     pub(super) flights: Vec<Flight>,
     pub(super) session: Option<Token>,
+    /// Until when it was asked not to make a call again.
+    pub(super) patience: BTreeMap<Asked, Millis>,
     /// Until when it can't reach them.
     cut_scalr: Millis,
     cut_cluster: Millis,
@@ -88,6 +93,8 @@ pub(super) struct Flight {
     pub(super) op: Op,
     pub(super) kind: CallKind,
     pub(super) task: Option<TaskNumber>,
+    /// Of what it lists or watches.
+    pub(super) of: Option<Kind>,
     /// Of the Job that it makes.
     pub(super) fence: Option<Fence>,
     /// When it was wanted, and in which step of the world.
@@ -96,6 +103,9 @@ pub(super) struct Flight {
     /// The latest moment at which anything for it arrives: a wire keeps its order.
     pub(super) last_at: Millis,
 }
+
+/// What somebody was asked not to do again for a while: a call, of what, about which task.
+pub(super) type Asked = (CallKind, Option<Kind>, Option<TaskNumber>);
 
 /// A place of a controller, whoever sits there.
 #[derive(Clone, Debug, Default)]
@@ -146,6 +156,7 @@ impl Process {
             held: Vec::new(),
             flights: Vec::new(),
             session: None,
+            patience: BTreeMap::new(),
             cut_scalr: Millis(0),
             cut_cluster: Millis(0),
         }

@@ -90,6 +90,21 @@ pub struct End {
     pub late: Option<Outcome>,
 }
 
+/// When a call came before its caller was asked to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hurry {
+    /// When it was sent.
+    pub at: Millis,
+    /// By whom.
+    pub process: ProcessId,
+    /// Which call.
+    pub kind: CallKind,
+    /// About which task, if about one.
+    pub task: Option<TaskNumber>,
+    /// Before when it should not have been.
+    pub until: Millis,
+}
+
 /// A fault that has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fired {
@@ -136,6 +151,7 @@ pub struct Truth {
     calls: BTreeMap<CallKind, u64>,
     /// Controllers that were killed because their grace was over, and when.
     overstayed: Vec<(Millis, ProcessId)>,
+    hurried: Vec<Hurry>,
     /// Commands that run now, in whatever pod.
     running: u32,
     /// Tasks that are queued and not terminal.
@@ -195,6 +211,15 @@ impl Truth {
     /// The controllers that were killed because their grace was over, though nothing had suspended them.
     pub fn overstayed(&self) -> &[(Millis, ProcessId)] {
         &self.overstayed
+    }
+
+    pub(crate) fn hurry(&mut self, hurry: Hurry) {
+        self.hurried.push(hurry);
+    }
+
+    /// Calls that came before their callers were asked to come back.
+    pub fn hurried(&self) -> &[Hurry] {
+        &self.hurried
     }
 
     pub(crate) fn overstay(&mut self, at: Millis, process: ProcessId) {

@@ -13,7 +13,7 @@ use scalr_core::{
 
 use super::{
     ClusterModel,
-    alphabet::{Internal, NodeKey, NodeTimer, PodKey, Reaction},
+    alphabet::{Internal, NodeKey, NodeTimer, PodKey, Reaction, Role},
     pods::{Phase, Stage},
     quantity::Room,
     turn::{Timer, Turn},
@@ -325,7 +325,10 @@ impl ClusterModel {
         }
         for pod_key in node.local.clone() {
             let Some(pod) = self.pods.get_mut(&pod_key) else { continue };
-            for role in pod.local.running() {
+            // All at once: a runner is not there to see its worker go.
+            let mut roles: Vec<_> = pod.local.running().collect();
+            roles.sort_by_key(|role| *role != Role::Runner);
+            for role in roles {
                 turn.out.push(Reaction::Kill { pod: pod_key, role });
             }
             if pod.local.stage < Stage::Running {

@@ -321,14 +321,18 @@ impl Volumes {
             let first = nodes.next();
             if nodes.any(|node| Some(node) != first) {
                 let nodes: BTreeSet<_> = self.users.values().collect();
-                return Some(VolumeFault::OnTwoNodes(format!("a volume for one node is on {nodes:?}")));
+                let what = format!("a volume for one node is on {} nodes", nodes.len());
+                return Some(VolumeFault::OnTwoNodes(what));
             }
         }
         let mut at: Option<(Volume, u64)> = None;
         for ((volume, _), set) in &self.sets {
             let bytes = at.filter(|(of, _)| of == volume).map_or(0, |(_, bytes)| bytes) + set.bytes;
             if bytes > self.setup.capacity_bytes {
-                return Some(VolumeFault::TooFull(format!("{volume:?} holds {bytes} bytes")));
+                return Some(VolumeFault::TooFull(format!(
+                    "a cache volume holds {bytes} bytes of {}",
+                    self.setup.capacity_bytes
+                )));
             }
             at = Some((*volume, bytes));
         }

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use fake_scalr::state::{AgentCall, Command};
 use scalr_core::{
     clock::Millis,
-    cluster::WatchEvent,
+    cluster::{Kind, WatchEvent},
     controller::{
         effect::{ClusterCall, Effect, Note, NoteLevel, ScalrCall},
         input::{Answer, Input},
@@ -22,8 +22,10 @@ use super::{
         event::{Call, Came, ClusterRequest, Event, Mail},
         setup::TaskNumber,
         snag::{CallKind, Fate, Leg},
+        truth::Hurry,
     },
     Brain, Flight, ProcessId, Wish, adapter,
+    notes::retry_after_ms,
 };
 use crate::luck::{Purpose, mix};
 
@@ -69,6 +71,7 @@ impl World {
                     let mail = Mail::Scalr { op, kind, task, came, was_late: true };
                     return self.meet_at_the_door(id, mail, &fate);
                 }
+                self.note_patience(id, op, came.retry_after_ms());
                 self.scalr_answered(id, op, kind, *came);
                 self.passes(id, kind, task, Leg::Processed);
             }
@@ -80,6 +83,7 @@ impl World {
                     let mail = Mail::Cluster { op, kind, task, input, was_late: true };
                     return self.meet_at_the_door(id, mail, &fate);
                 }
+                self.note_patience(id, op, retry_after_ms(&input));
                 self.note_create_answer(id, op, &input);
                 self.forget_answered(id, &input);
                 self.step_controller(id, input);
@@ -316,7 +320,7 @@ impl World {
         wait_ms: u64,
         by_ms: u64,
     ) -> Taken {
-        self.take_off(id, op, kind, task);
+        self.take_off(id, op, (kind, None), task);
         let key = wire_key(id, op);
         if self.is_cut_from_scalr(id) {
             let timeout_ms = self.adapter_timeout_ms(wait_ms);
@@ -332,11 +336,20 @@ impl World {
         self.sent(id, kind, task)
     }
 
-    fn take_off(&mut self, id: ProcessId, op: Op, kind: CallKind, task: Option<TaskNumber>) {
+    fn take_off(
+        &mut self,
+        id: ProcessId,
+        op: Op,
+        (kind, of): (CallKind, Option<Kind>),
+        task: Option<TaskNumber>,
+    ) {
         let (now, step) = (self.now, self.steps + 1);
         if let Some(process) = self.processes.get_mut(&id) {
             let last_at = Millis(0);
-            process.flights.push(Flight { op, kind, task, fence: None, sent: now, step, last_at });
+            process.flights.push(Flight { op, kind, task, of, fence: None, sent: now, step, last_at });
+            if let Some(until) = process.patience.remove(&(kind, of, task)).filter(|until| now < *until) {
+                self.truth.hurry(Hurry { at: now, process: id, kind, task, until });
+            }
         }
         self.truth.count_call(task, kind);
     }
@@ -380,12 +393,16 @@ impl World {
             ClusterCall::Create(spec) => (CallKind::CreateJob, self.truth.number_of(&spec.task)),
             ClusterCall::Delete(name, _) => (CallKind::DeleteJob, self.jobs.get(name).map(|job| job.number)),
         };
+        let of = match &call {
+            ClusterCall::List(of, _) | ClusterCall::Watch(of, _) => Some(*of),
+            ClusterCall::Create(_) | ClusterCall::Delete(..) => None,
+        };
         let by_ms = match self.before(id, kind, task) {
             Before::Goes { by_ms } => by_ms,
             Before::Gone => return Taken::Gone,
             Before::Waits => return Taken::Held(Wish::Controller(Effect::Cluster { op, call })),
         };
-        self.take_off(id, op, kind, task);
+        self.take_off(id, op, (kind, of), task);
         self.note_create(id, op, task, &call);
         let key = wire_key(id, op);
         if self.is_cut_from_cluster(id) {

@@ -2,6 +2,7 @@
 
 use fake_scalr::state::{Reply, TaskCall as ServerCall};
 use scalr_core::{
+    cluster::ClusterError,
     controller::{
         effect::{ClusterCall, ScalrCall},
         input::{Answer, Input},
@@ -20,6 +21,35 @@ use super::{
     },
     ProcessId,
 };
+
+/// Nobody believes that he is to stay away for longer: his task would be lost.
+const BELIEVED_MS: u64 = 300_000;
+
+/// How long the API server asks for patience, if it does.
+pub(super) fn retry_after_ms(input: &Input) -> Option<u64> {
+    use Answer as A;
+    use ClusterError::RateLimited;
+    let Input::Answer { answer, .. } = input else { return None };
+    match answer {
+        A::Listed(Err(RateLimited { retry_after_ms }))
+        | A::Watching(Err(RateLimited { retry_after_ms }))
+        | A::Created(Err(RateLimited { retry_after_ms }))
+        | A::Deleted(Err(RateLimited { retry_after_ms })) => Some(*retry_after_ms),
+        A::Listed(_)
+        | A::Watching(_)
+        | A::Created(_)
+        | A::Deleted(_)
+        | A::Registered(_)
+        | A::Deregistered(_)
+        | A::Heartbeat(_)
+        | A::Acquired(_)
+        | A::Messages(_)
+        | A::LaunchEvents(_)
+        | A::Released(_)
+        | A::LaunchFailed(_)
+        | A::WorkerLost(_) => None,
+    }
+}
 
 impl World {
     /// A door is being shut.
@@ -64,6 +94,15 @@ impl World {
         if let Some((number, fence)) = flight.and_then(|flight| flight.task.zip(flight.fence)) {
             let answer = CreateAnswer::of(answer);
             self.note(number, FactKind::CreateAnswered { process, fence, answer });
+        }
+    }
+
+    /// A process is asked to come back later, with the same call.
+    pub(super) fn note_patience(&mut self, id: ProcessId, op: Op, retry_after_ms: Option<u64>) {
+        let Some(until) = retry_after_ms.map(|ms| self.now + ms.min(BELIEVED_MS)) else { return };
+        let Some(process) = self.processes.get_mut(&id) else { return };
+        if let Some(flight) = process.flight(op).copied() {
+            process.patience.insert((flight.kind, flight.of, flight.task), until);
         }
     }
 

@@ -46,7 +46,7 @@ fn a_run_is_summed_up() {
         &expect![[r#"
             exit 0
             about     One commit plans twelve workspaces and there is room for four Jobs: read the waits, then ask `explain --task 11:plan` why the last one waited.
-            seed      1, 1369 events until 202.634s, hash a1e72b9059ba3158
+            seed      1, 1369 events until 202.634s, hash 1d06cdf29a0ae5fb
             runs      12: 12 planned_and_finished
             waits     12 from queued to started: half within 45.199s, 95 of 100 within 75.682s, all within 75.682s
             work      12 from started to over: half within 21.690s, 95 of 100 within 28.709s, all within 28.709s
@@ -183,7 +183,6 @@ fn a_loss_is_explained_to_its_end() {
                  48.040s       3.121s  worker       its worker is at init
                  51.161s       5.000s  worker       its worker is at apply
                  56.161s                            process 3 ends with 137
-                 56.161s                            its tool in p2 is told to stop, 1
                  56.161s               !!           N1 NODE_LOST: A machine dies.
                  56.161s      51.337s  cluster      its worker is gone, and Scalr does not know yet
                 107.498s    1740.000s  scalr        unreachable: nothing was heard of worker agent-run-00000677f76d1f-apply-2 since 2026-11-22T00:00:47Z
@@ -227,41 +226,41 @@ fn a_broken_promise_ends_with_1_and_tells_its_story() {
     check(
         &["run", path.to_str().unwrap()],
         &expect![[r#"
-        exit 1
-        about     no Job may be made
-        seed      0, 112 events until 60.018s, hash b9506fcb1ec978ab
-        runs      1: 1 plan_queued
-        waits     none
-        work      none
-        faults    0 planned, of these fired: none
-        promises  broken: L1 ALL_TERMINAL at 60.018s (event 112), run 0 plan: it has not ended (Some(Leased), it came as far as JobAsked): number 1 of 1 waiting here: the namespace's quota leaves no room: exceeded quota: used: count/jobs.batch=0, limited: 0
+            exit 1
+            about     no Job may be made
+            seed      0, 112 events until 60.018s, hash b9506fcb1ec978ab
+            runs      1: 1 plan_queued
+            waits     none
+            work      none
+            faults    0 planned, of these fired: none
+            promises  broken: L1 ALL_TERMINAL at 60.018s (event 112), run 0 plan: it has not ended (it is leased, and the last of it was that its Job was asked for): number 1 of 1 waiting here: the namespace's quota leaves no room: exceeded quota: used: count/jobs.batch=0, limited: 0
 
-        1 runs, controllers agent-0 of 10, 0 faults, healing at 0.000s, seed 0
-        1.000s run 0 plan: is queued
-        1.000s run 0 plan: is granted to agent-000002c5bff363 (process 1) under fence 1
-        1.043s run 0 plan: process 1 makes its Job for fence 1
-        1.047s run 0 plan: process 1 asks for its Job under fence 1
-        1.055s run 0 plan: process 1 hears of its Job for fence 1: NoRoom
-        2.003s run 0 plan: process 1 makes its Job for fence 1
-        2.007s run 0 plan: process 1 asks for its Job under fence 1
-        2.021s run 0 plan: process 1 hears of its Job for fence 1: NoRoom
-        3.491s run 0 plan: process 1 makes its Job for fence 1
-        3.496s run 0 plan: process 1 asks for its Job under fence 1
-        3.515s run 0 plan: process 1 hears of its Job for fence 1: NoRoom
-        7.357s run 0 plan: process 1 makes its Job for fence 1
-        7.360s run 0 plan: process 1 asks for its Job under fence 1
-        7.370s run 0 plan: process 1 hears of its Job for fence 1: NoRoom
-        12.703s run 0 plan: process 1 makes its Job for fence 1
-        12.704s run 0 plan: process 1 asks for its Job under fence 1
-        12.715s run 0 plan: process 1 hears of its Job for fence 1: NoRoom
-        13.161s run 0 plan: process 1 makes its Job for fence 1
-        13.166s run 0 plan: process 1 asks for its Job under fence 1
-        13.178s run 0 plan: process 1 hears of its Job for fence 1: NoRoom
-        37.970s run 0 plan: process 1 makes its Job for fence 1
-        37.975s run 0 plan: process 1 asks for its Job under fence 1
-        37.985s run 0 plan: process 1 hears of its Job for fence 1: NoRoom
-        L1 ALL_TERMINAL at 60.018s (event 112), run 0 plan: it has not ended (Some(Leased), it came as far as JobAsked): number 1 of 1 waiting here: the namespace's quota leaves no room: exceeded quota: used: count/jobs.batch=0, limited: 0
-    "#]],
+            1 runs, controllers agent-0 of 10, 0 faults, healing at 0.000s, seed 0
+            1.000s run 0 plan: is queued
+            1.000s run 0 plan: is granted to agent-000002c5bff363 (process 1) under fence 1
+            1.043s run 0 plan: process 1 makes its Job for fence 1
+            1.047s run 0 plan: process 1 asks for its Job under fence 1
+            1.055s run 0 plan: process 1 hears of its Job for fence 1: there is no room for it
+            2.003s run 0 plan: process 1 makes its Job for fence 1
+            2.007s run 0 plan: process 1 asks for its Job under fence 1
+            2.021s run 0 plan: process 1 hears of its Job for fence 1: there is no room for it
+            3.491s run 0 plan: process 1 makes its Job for fence 1
+            3.496s run 0 plan: process 1 asks for its Job under fence 1
+            3.515s run 0 plan: process 1 hears of its Job for fence 1: there is no room for it
+            7.357s run 0 plan: process 1 makes its Job for fence 1
+            7.360s run 0 plan: process 1 asks for its Job under fence 1
+            7.370s run 0 plan: process 1 hears of its Job for fence 1: there is no room for it
+            12.703s run 0 plan: process 1 makes its Job for fence 1
+            12.704s run 0 plan: process 1 asks for its Job under fence 1
+            12.715s run 0 plan: process 1 hears of its Job for fence 1: there is no room for it
+            13.161s run 0 plan: process 1 makes its Job for fence 1
+            13.166s run 0 plan: process 1 asks for its Job under fence 1
+            13.178s run 0 plan: process 1 hears of its Job for fence 1: there is no room for it
+            37.970s run 0 plan: process 1 makes its Job for fence 1
+            37.975s run 0 plan: process 1 asks for its Job under fence 1
+            37.985s run 0 plan: process 1 hears of its Job for fence 1: there is no room for it
+            L1 ALL_TERMINAL at 60.018s (event 112), run 0 plan: it has not ended (it is leased, and the last of it was that its Job was asked for): number 1 of 1 waiting here: the namespace's quota leaves no room: exceeded quota: used: count/jobs.batch=0, limited: 0
+        "#]],
     );
 }
 
@@ -290,9 +289,9 @@ fn bad_files_end_with_64_in_one_line() {
     check(
         &["run", "examples/scenarios/none.json"],
         &expect![[r#"
-        exit 64
-        examples/scenarios/none.json:1:1: .: No such file or directory (os error 2), expected a scenario file
-    "#]],
+            exit 64
+            examples/scenarios/none.json: No such file or directory (os error 2), expected a scenario file
+        "#]],
     );
     check(
         &["run", "README.md"],

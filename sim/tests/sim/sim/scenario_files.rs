@@ -113,7 +113,7 @@ fn files_that_are_no_json() {
             f:1:2: .: missing field `version`, expected 1
             f:1:15: .: trailing comma, expected JSON
             f:2:1: .: characters after the scenario, expected the end of the file
-            f:1:1: .: expected value
+            f:1:2: .: missing field `version`, expected 1
         "#]],
     );
     let bad = Scenario::read_bytes("f", b"{\"about\": \"\xff\"}").unwrap_err();

@@ -120,19 +120,19 @@ fn a_dead_machine_kills_its_pod_and_another_takes_its_place() {
     check(
         &mut bench,
         expect![[r#"
-        15.000s -- Node(Lost { node: Of(TaskNumber { run: 1, action: Plan }) })
-        15.000s kill p1 Worker
-        15.000s kill p1 Runner
-        129.352s op2 seen job-1-p1 @7 on node-0-2 running/running NodeLost
-        129.352s op2 seen job-1-p1 @8 on node-0-2 deleting running/running NodeLost
-        130.405s op2 gone job-1-p1 @9 on node-0-2 deleting running/running NodeLost
-        140.408s op1 seen job-1 j1@11
-        140.409s op2 seen job-1-p2 @10 waiting/waiting
-        140.434s op2 seen job-1-p2 @12 on node-0-1 waiting/waiting
-        147.259s run p2 Worker of t1 fence 1 on node-0-1
-        147.259s run p2 Runner of t1 fence 1 on node-0-1
-        147.419s op2 seen job-1-p2 @13 on node-0-1 running/running
-    "#]],
+            15.000s -- Node(Lost { node: Of(TaskNumber { run: 1, action: Plan }) })
+            15.000s kill p1 Runner
+            15.000s kill p1 Worker
+            129.352s op2 seen job-1-p1 @7 on node-0-2 running/running NodeLost
+            129.352s op2 seen job-1-p1 @8 on node-0-2 deleting running/running NodeLost
+            130.405s op2 gone job-1-p1 @9 on node-0-2 deleting running/running NodeLost
+            140.408s op1 seen job-1 j1@11
+            140.409s op2 seen job-1-p2 @10 waiting/waiting
+            140.434s op2 seen job-1-p2 @12 on node-0-1 waiting/waiting
+            147.259s run p2 Worker of t1 fence 1 on node-0-1
+            147.259s run p2 Runner of t1 fence 1 on node-0-1
+            147.419s op2 seen job-1-p2 @13 on node-0-1 running/running
+        "#]],
     );
     assert_eq!(bench.cluster.nodes().count(), 2, "the pool grows back");
 }
@@ -189,12 +189,12 @@ fn a_reclaimed_machine_dies_at_the_end_of_its_notice() {
     check(
         &mut bench,
         expect![[r#"
-        15.000s -- Node(SpotReclaim { node: Of(TaskNumber { run: 1, action: Plan }), notice_ms: 120000 })
-        134.000s    job-1 j1@4
-        134.000s    job-1-p1 @6 on node-0-2 running/running
-        135.000s kill p1 Worker
-        135.000s kill p1 Runner
-    "#]],
+            15.000s -- Node(SpotReclaim { node: Of(TaskNumber { run: 1, action: Plan }), notice_ms: 120000 })
+            134.000s    job-1 j1@4
+            134.000s    job-1-p1 @6 on node-0-2 running/running
+            135.000s kill p1 Runner
+            135.000s kill p1 Worker
+        "#]],
     );
 }
 
