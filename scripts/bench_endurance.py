@@ -215,9 +215,10 @@ def main():
     # What is loaded, cached and connected once is there before the first sample.
     part(places, WARM)
     samples, parts = [at_rest()], []
-    began = time.monotonic()
+    began, loads = time.monotonic(), []
     for number in range(RUNS // PART):
         parts.append(part(places, PART))
+        loads.append(os.getloadavg()[0])
         samples.append(at_rest())
         median = statistics.median(parts[-1]) * 1_000
         print(f"{PART * (number + 1)} runs, {median:.0f} ms", samples[-1], file=sys.stderr, flush=True)
@@ -231,7 +232,8 @@ def main():
     about = (
         f"{benchmarks.measured_by('bench-endurance')}, driver `local`, everything on one machine: {RUNS} runs of plan "
         f"and apply through one controller, {LANES} at a time, with a stand-in for the tool that takes no time, in "
-        f"{took / 60:.0f} minutes. The first {PART} against the last {PART}; at rest means that no Job was left."
+        f"{took / 60:.0f} minutes. The first {PART} against the last {PART}; at rest means that no Job was left. The "
+        f"machine's load was {min(loads):.0f} to {max(loads):.0f}, this work included."
     )
     benchmarks.write("Endurance", about, rows)
 

@@ -1,9 +1,11 @@
-//! Configuration archives: a little text that is made into a tar.gz, with all that tar has and should not have.
+//! Configuration archives: a little text that is made into a tar.gz, with all that tar has and should not
+//! have.
 //!
-//! An entry a line: `KIND MODE PATH [TARGET [CONTENT]]`, the kind by name or as a letter of tar's. For `pax` and
-//! `global`, `TARGET` is the name of an attribute and `CONTENT` its value. A line that begins with `!` changes
-//! what was made: `! poke OFFSET XX`, `! cut BYTES`, `! zip-poke OFFSET XX`, `! zip-cut BYTES`, `! zeros BYTES`,
-//! `! size BYTES` (of the next entry, as its header says it), `! raw`, `! twice`, `! taken`, `! wide`, `! tangle N`.
+//! An entry a line: `KIND MODE PATH [TARGET [CONTENT]]`, the kind by name or as a letter of tar's. For
+//! `pax` and `global`, `TARGET` is the name of an attribute and `CONTENT` its value. A line that begins
+//! with `!` changes what was made: `! poke OFFSET XX`, `! cut BYTES`, `! zip-poke OFFSET XX`, `! zip-cut
+//! BYTES`, `! zeros BYTES`, `! size BYTES` (of the next entry, as its header says it), `! raw`, `! twice`,
+//! `! taken`, `! wide`, `! tangle N`.
 
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,8 @@
 //! Frames between worker and runner, as they come from a socket: in pieces.
 //!
 //! A line `to-runner` or `to-worker` with the lengths of the pieces, then a frame a line: its kind as two
-//! hexadecimal digits, perhaps `/` and another length than it has, and its payload. `raw` is bytes as they are.
+//! hexadecimal digits, perhaps `/` and another length than it has, and its payload. `raw` is bytes as they
+//! are.
 
 use std::fmt::Debug;
 

@@ -1,9 +1,9 @@
 //! Bytes by chance against everything that reads what others wrote.
 //!
-//! A [`Target`] takes any bytes, does with them what the programs do, and asserts what must hold whatever they
-//! are. It says which classes of outcome it met, because one that only ever meets one error proves nothing.
-//! Where bytes alone would end at a first check (a digest, a length), an input is a little text that is made
-//! into the real thing: its seeds can be read, and chance gets deep.
+//! A [`Target`] takes any bytes, does with them what the programs do, and asserts what must hold whatever
+//! they are. It says which classes of outcome it met, because one that only ever meets one error proves
+//! nothing. Where bytes alone would end at a first check (a digest, a length), an input is a little text
+//! that is made into the real thing: its seeds can be read, and chance gets deep.
 //!
 //! [`drill`] runs targets with counted inputs on any machine; the program of this package runs them under
 //! libFuzzer. A target must never depend on time, on chance of its own, or on what ran before it.

@@ -1,9 +1,10 @@
 //! The server's log of a task, through its routes: appends at any offset, repeats, gaps, an end, restarts.
 //!
-//! A line each: `put FIRST BYTES` with a body of so many, `next BYTES` where the log ends, `range TEXT` with a
-//! body of five, `short FIRST BYTES` with a body of one byte too few, `read FROM`, `finish BYTES`, `restart`. The
-//! judge knows the rule: what begins where the log ends is taken, what is all there is a repeat, anything else is
-//! told where the log ends. Each body is of other bytes, so that one that overwrites another is seen.
+//! A line each: `put FIRST BYTES` with a body of so many, `next BYTES` where the log ends, `range TEXT`
+//! with a body of five, `short FIRST BYTES` with a body of one byte too few, `read FROM`, `finish BYTES`,
+//! `restart`. The judge knows the rule: what begins where the log ends is taken, what is all there is a
+//! repeat, anything else is told where the log ends. Each body is of other bytes, so that one that
+//! overwrites another is seen.
 
 use std::{
     path::{Path, PathBuf},

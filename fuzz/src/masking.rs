@@ -1,8 +1,8 @@
 //! The console's masking: secrets, a text that is full of them in every form, and where it is cut.
 //!
-//! `secret WORD` a line, `say WORD…` for text (words without blanks between them; `{N:FORM}` is the how manieth
-//! secret in that form), `cut N…` for the lengths of the pieces, over and over, and `console` to go through a
-//! spool. The judge makes the forms with other people's code, where there is some.
+//! `secret WORD` a line, `say WORD…` for text (words without blanks between them; `{N:FORM}` is the how
+//! manieth secret in that form), `cut N…` for the lengths of the pieces, over and over, and `console` to go
+//! through a spool. The judge makes the forms with other people's code, where there is some.
 
 use std::fmt::Write as _;
 

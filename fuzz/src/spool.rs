@@ -1,7 +1,8 @@
-//! The worker's console on disk: appended, acknowledged in any order, read in any range, slowed and dropped.
+//! The worker's console on disk: appended, acknowledged in any order, read in any range, slowed and
+//! dropped.
 //!
-//! A line each: `append BYTES`, `acknowledge BYTES`, `read FROM BYTES`, `stop`, `skip BYTES`, `close`. The judge
-//! holds everything in memory.
+//! A line each: `append BYTES`, `acknowledge BYTES`, `read FROM BYTES`, `stop`, `skip BYTES`, `close`. The
+//! judge holds everything in memory.
 
 use std::path::Path;
 

@@ -2,10 +2,11 @@
 //!
 //! A plain value arrives as exactly its text, whatever looks like a template in it: it goes through JSON,
 //! where the tool evaluates nothing. An HCL value goes through a file of its own as an expression in
-//! brackets, which it can't reach out of. Precedence is Scalr's: these values beat `terraform.tfvars`, and the configuration's own
-//! `*.auto.tfvars` and the workspace's variable files beat these (source: docs.scalr.io, "Variables"), so the
-//! files' names sort first. A variable that the configuration does not declare goes through `TF_VAR_`, the
-//! one way that warns of nothing. No value ever stands in an argument or a message.
+//! brackets, which it can't reach out of. Precedence is Scalr's: these values beat `terraform.tfvars`, and
+//! the configuration's own `*.auto.tfvars` and the workspace's variable files beat these (source:
+//! docs.scalr.io, "Variables"), so the files' names sort first. A variable that the configuration does not
+//! declare goes through `TF_VAR_`, the one way that warns of nothing. No value ever stands in an argument
+//! or a message.
 
 mod expression;
 

@@ -1,6 +1,7 @@
 //! Whole runs, told from outside: what a person submits, and what then happens to the processes.
 
 mod cancel;
+mod endurance;
 mod examples;
 mod hooks;
 mod hostile;
