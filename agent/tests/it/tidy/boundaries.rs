@@ -97,6 +97,12 @@ const BOUNDARIES: &[Boundary] = &[
         remedy: "Kubernetes is spoken under agent/src/cluster/ only: speak of a Job in `trait Cluster`",
     },
     Boundary {
+        within: &["agent/src/"],
+        except: &["agent/src/cluster/kube/access.rs"],
+        forbidden: &["try_default", "RetryPolicy", "RetryLayer", "default_retry", "incluster", "infer"],
+        remedy: "a client that was made elsewhere repeats calls by itself: take `access::connect`",
+    },
+    Boundary {
         within: &["agent/src/", "fake-scalr/src/"],
         except: &[
             "agent/src/scalr",
@@ -157,6 +163,17 @@ fn every_room_names_only_what_it_may() {
 }
 
 #[test]
+fn the_client_of_the_cluster_repeats_no_call_by_itself() {
+    let files = repository();
+    let access = files.iter().find(|file| file.path == "agent/src/cluster/kube/access.rs");
+    let turns_off = |(_, line): (usize, &str)| line.trim() == "config.default_retry = false;";
+    assert!(
+        access.is_some_and(|file| file.code().any(turns_off)),
+        "retries are decided in the brains: turn them off"
+    );
+}
+
+#[test]
 fn the_boundaries_bite() {
     let check = |path: &str, text: &str| breaches(&planted(path, text)).join("\n");
     expect![
@@ -173,6 +190,8 @@ fn the_boundaries_bite() {
         .assert_eq(&check("agent/src/worker.rs", "use reqwest::Client;\n"));
     expect!["fake-scalr/Cargo.toml:1: names `scalr_core`: the other end knows the words and nothing else: share a type through protocol/"]
         .assert_eq(&check("fake-scalr/Cargo.toml", "scalr-core.workspace = true\n"));
+    expect!["agent/src/worker.rs:1: names `try_default`: a client that was made elsewhere repeats calls by itself: take `access::connect`"]
+        .assert_eq(&check("agent/src/worker.rs", "let client = Client::try_default().await;\n"));
     expect![""].assert_eq(&check("agent/src/scalr/http.rs", "use reqwest::Client;\n"));
     expect!["agent/src/runner.rs:1: names `env::var`: only the options read the environment: add an option and hand its value on"]
         .assert_eq(&check("agent/src/runner.rs", "let home = std::env::var(\"HOME\");\n"));
