@@ -392,7 +392,7 @@ async fn a_state_that_could_not_be_pushed_is_uploaded_and_pushed_later() {
 #[tokio::test]
 async fn a_broken_hcl_value_fails_the_run_and_names_its_file() {
     let rig = Rig::new(json!({ "variables": [
-        {"key": "list", "value": "[1", "category": "terraform", "hcl": true, "sensitive": true},
+        {"key": "list", "value": "[1 2]", "category": "terraform", "hcl": true, "sensitive": true},
     ]}))
     .await;
     rig.file("main.tf", "variable \"list\" {}\n");

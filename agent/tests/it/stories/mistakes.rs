@@ -243,9 +243,9 @@ fn a_controller_with_bad_settings_says_which() {
             $ controller --token A-TOKEN --ca-cert nonsense
             64 scalr-agent: SCALR_AGENT_CA_CERT holds no certificate; it should begin with -----BEGIN CERTIFICATE-----
             $ controller --token A-TOKEN --driver docker
-            64 scalr-agent: invalid value 'docker' for '--driver <DRIVER>': `docker` is no driver: use `local`; see --help
+            64 scalr-agent: invalid value 'docker' for '--driver <DRIVER>': `docker` is no driver: use `kubernetes-job` or `local`; see --help
             $ controller --token A-TOKEN --driver kubernetes-job
-            64 scalr-agent: invalid value 'kubernetes-job' for '--driver <DRIVER>': the driver `kubernetes-job` is not part of this version yet: use `local`; see --help
+            1 scalr-agent: there is no service account (`/var/run/secrets/kubernetes.io/serviceaccount/token`): name a file (KUBECONFIG), or mount the token: failed to read an incluster environment variable: environment variable not found: environment variable not found
             $ controller --token A-TOKEN --data-dir DIR/data --scheduler roulette
             64 scalr-agent: `roulette` is no scheduler; SCALR_AGENT_SCHEDULER may be fifo
             $ controller --token A-TOKEN --data-dir DIR/data --scheduler-option nonsense
