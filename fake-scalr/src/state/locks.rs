@@ -127,6 +127,11 @@ impl State {
         if let Some(holder) = state.held_by_other(Some(&info.id)).filter(|_| !takes_over) {
             return Ok(Reply::Locked(holder.clone()));
         }
+        // A call that was under way for long, and was made again meanwhile: nobody is left to unlock it.
+        if state.lock.is_none() && state.last_id.as_ref() == Some(&info.id) {
+            let detail = "this ID held the lock before, and it was given back or taken since";
+            return Err(ApiError::new(ErrorCode::Conflict, detail).at("/ID"));
+        }
         if state.lock.is_none() || takes_over {
             self.change_workspace(id, |workspace| {
                 workspace.state.last_id = Some(info.id.clone());

@@ -14,6 +14,7 @@ fn a_lock_is_held_by_one_id_until_it_is_given_back() {
          2 unlock admin id=B
          3 unlock admin id=A
          3 unlock admin id=A
+         4 lock admin id=A
          4 unlock admin id=B
          5 lock admin id=B
          6 unlock admin id=A
@@ -27,6 +28,7 @@ fn a_lock_is_held_by_one_id_until_it_is_given_back() {
             2 unlock admin id=B → 423 held by A (admin)
             3 unlock admin id=A → unlocked A of None
             3 unlock admin id=A → was free
+            4 lock admin id=A → 409 conflict
             4 unlock admin id=B → 409 conflict
             5 lock admin id=B → done
             6 unlock admin id=A → 423 held by B (admin)
