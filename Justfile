@@ -61,6 +61,11 @@ fmt:
 soak *name:
     scripts/soak {{ name }}
 
+# The contract of every cluster on the one that KUBECONFIG names: rights over all of it, kubectl in the PATH
+[group('check')]
+contract-kube:
+    cargo test --package scalr-agent --test it -- real_cluster --ignored
+
 # Measure a run from outside, and write its part of docs/benchmarks.md
 [group('write')]
 bench:

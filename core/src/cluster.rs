@@ -305,7 +305,8 @@ pub struct Listing {
 /// One thing that a watch says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WatchEvent {
-    /// An object looks so now; its version is that of the change.
+    /// An object looks so now; its version is that of the change. What is learned of it by other means than
+    /// its history, such as what keeps it from starting, shows it again under the version that it has.
     Seen(Object),
     /// An object is gone; this is how it last looked, with the version of its end.
     Gone(Object),

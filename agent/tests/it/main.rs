@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod local_cluster;
 #[cfg(test)]
+mod real_cluster;
+#[cfg(test)]
 mod rig;
 mod runner;
 #[cfg(test)]
