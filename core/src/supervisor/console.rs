@@ -151,7 +151,7 @@ impl Supervisor {
         } else if console.slot.failed > 0 || trickles {
             console.slot.due
         } else {
-            Millis(0)
+            console.slot.asked_until
         }
     }
 
@@ -194,7 +194,7 @@ impl Supervisor {
             | TaskError::FenceStale
             | TaskError::ClaimExpired => {
                 self.close_console(&format!("the server takes no more of the console: {error}"), out);
-                self.renewal.slot.due = self.renewal.slot.due.min(now);
+                self.renewal.slot.soon(now);
             }
             TaskError::RateLimited { .. } | TaskError::Unreachable { .. } => {
                 if planted(Mutant::LogOffsetNotResynced) {
@@ -209,7 +209,7 @@ impl Supervisor {
             TaskError::Lost => {
                 self.console.is_refused = true;
                 self.append_failed(now, 0);
-                self.renewal.slot.due = self.renewal.slot.due.min(now);
+                self.renewal.slot.soon(now);
             }
             TaskError::TooLarge { .. }
             | TaskError::Differs { .. }

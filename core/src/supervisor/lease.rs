@@ -220,7 +220,7 @@ impl Supervisor {
         self.renewal.slot.abandon(out);
         self.signals.slot.abandon(out);
         // After a finish whose answer was lost this says that it has come: asked again at once.
-        self.delivery.slot.due = self.delivery.slot.due.min(now);
+        self.delivery.slot.soon(now);
         if self.phase == Phase::Working {
             self.log(NoteLevel::Warning, &format!("the lease is over: {error}"), out);
             self.begin_stop(now, reason, out);
@@ -253,7 +253,7 @@ impl Supervisor {
                     | TaskError::FenceStale
                     | TaskError::ClaimExpired => {
                         self.signals.is_over = true;
-                        self.renewal.slot.due = self.renewal.slot.due.min(now);
+                        self.renewal.slot.soon(now);
                     }
                     TaskError::Differs { .. }
                     | TaskError::Unauthorized { .. }

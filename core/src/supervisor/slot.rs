@@ -70,6 +70,8 @@ pub(super) struct Slot {
     pub(super) failed: u32,
     /// No call before this moment.
     pub(super) due: Millis,
+    /// Nor before this one, whatever has changed meanwhile: the server has asked for it.
+    pub(super) asked_until: Millis,
 }
 
 impl Slot {
@@ -81,6 +83,7 @@ impl Slot {
             sent: Millis(0),
             failed: 0,
             due: Millis(0),
+            asked_until: Millis(0),
         }
     }
 
@@ -111,13 +114,19 @@ impl Slot {
 
     pub(super) fn succeeded(&mut self, due: Millis) {
         self.failed = 0;
-        self.due = due;
+        self.due = due.max(self.asked_until);
+    }
+
+    /// There is a reason for the next call now: it goes as soon as the server wants to hear it.
+    pub(super) fn soon(&mut self, now: Millis) {
+        self.due = self.due.min(now.max(self.asked_until));
     }
 
     pub(super) fn failed(&mut self, now: Millis, seed: u64, at_least_ms: u64) {
         self.failed = self.failed.saturating_add(1);
         let is_ignored = planted(Mutant::PatienceIgnored);
         let at_least_ms = if is_ignored { 0 } else { at_least_ms.min(RETRY_AFTER_MS_MAX) };
+        self.asked_until = self.asked_until.max(now + at_least_ms);
         self.due = now + backoff::wait_ms(seed, self.kind.salt(), self.failed, at_least_ms);
     }
 
@@ -179,5 +188,22 @@ pub(super) fn retry_after_ms(error: &TaskError) -> Option<u64> {
         | TaskError::TooLarge { .. }
         | TaskError::DigestMismatch
         | TaskError::Refused { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_has_asked_for_holds_whatever_changes_meanwhile() {
+        let mut slot = Slot::new(SlotKind::Append);
+        slot.failed(Millis(1_000), 7, 5_000);
+        slot.soon(Millis(2_000));
+        assert_eq!(slot.due, Millis(6_000), "a reason to call now does not make it sooner");
+        slot.succeeded(Millis(2_000));
+        assert_eq!(slot.due, Millis(6_000), "nor does an answer to something else");
+        slot.soon(Millis(7_000));
+        assert_eq!(slot.due, Millis(6_000));
     }
 }
