@@ -1,9 +1,9 @@
-//! What an adapter makes of an answer: from the server's replies and refusals to those of the seams. It is to
-//! say exactly what `HttpScalr` and `HttpTask` say.
+//! What an adapter makes of a call, and of an answer: from the server's replies and refusals to those of the
+//! seams. It is to say exactly what `HttpScalr` and `HttpTask` say.
 
-use fake_scalr::state::{Reply, Token};
+use fake_scalr::state::{AgentCall, Reply, Token};
 use scalr_core::{
-    controller::input::Answer,
+    controller::{effect::ScalrCall, input::Answer},
     refusal::Refusal,
     scalr::{Door, Registration, ScalrError, WorkerLostAnswer},
     supervisor::input::TaskAnswer,
@@ -12,6 +12,24 @@ use scalr_core::{
 use scalr_protocol::{agent::Messages, error::ApiError, task::Signals};
 
 use super::super::{event::Came, snag::CallKind};
+
+/// A call as the server takes it, and how long it may wait there.
+pub(super) fn agent_call(call: ScalrCall) -> (AgentCall, u64) {
+    match call {
+        ScalrCall::Register(register) => (AgentCall::Register(register), 0),
+        ScalrCall::Heartbeat(agent, beat) => (AgentCall::Heartbeat { agent, beat }, 0),
+        ScalrCall::Deregister(agent) => (AgentCall::Deregister { agent }, 0),
+        ScalrCall::Acquire(agent, ask) => {
+            let wait_ms = ask.wait_ms;
+            (AgentCall::Acquire { agent, ask }, wait_ms)
+        }
+        ScalrCall::Release(task, release) => (AgentCall::Release { task, release }, 0),
+        ScalrCall::LaunchEvents(agent, events) => (AgentCall::LaunchEvents { agent, events }, 0),
+        ScalrCall::LaunchFailed(task, failure) => (AgentCall::LaunchFailed { task, failure }, 0),
+        ScalrCall::WorkerLost(task, loss) => (AgentCall::WorkerLost { task, loss }, 0),
+        ScalrCall::Messages(agent, after, wait_ms) => (AgentCall::Messages { agent, after }, wait_ms),
+    }
+}
 
 /// What a refusal or a silence means to an agent.
 pub(super) fn scalr_error(came: Came) -> ScalrError {

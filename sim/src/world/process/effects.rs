@@ -3,7 +3,7 @@
 
 use std::hash::Hash;
 
-use fake_scalr::state::{AgentCall, Command};
+use fake_scalr::state::Command;
 use scalr_core::{
     clock::Millis,
     cluster::{Kind, WatchEvent},
@@ -303,7 +303,7 @@ impl World {
         let bearer = session.filter(|_| kind != CallKind::Register);
         let bearer = bearer.unwrap_or_else(|| self.scalr.pool_token().clone());
         self.note_door(id, task, &call);
-        let (call, wait_ms) = agent_call(call);
+        let (call, wait_ms) = adapter::agent_call(call);
         let command = Command::Agent { bearer, key: None, call };
         self.send_to_scalr(id, op, kind, task, command, wait_ms, by_ms)
     }
@@ -492,21 +492,4 @@ impl Wish {
 /// A wire by its ends.
 pub(in super::super) fn wire_key(id: ProcessId, op: Op) -> u64 {
     u64::from(id.0) << 40 | op.0
-}
-
-fn agent_call(call: ScalrCall) -> (AgentCall, u64) {
-    match call {
-        ScalrCall::Register(register) => (AgentCall::Register(register), 0),
-        ScalrCall::Heartbeat(agent, beat) => (AgentCall::Heartbeat { agent, beat }, 0),
-        ScalrCall::Deregister(agent) => (AgentCall::Deregister { agent }, 0),
-        ScalrCall::Acquire(agent, ask) => {
-            let wait_ms = ask.wait_ms;
-            (AgentCall::Acquire { agent, ask }, wait_ms)
-        }
-        ScalrCall::Release(task, release) => (AgentCall::Release { task, release }, 0),
-        ScalrCall::LaunchEvents(agent, events) => (AgentCall::LaunchEvents { agent, events }, 0),
-        ScalrCall::LaunchFailed(task, failure) => (AgentCall::LaunchFailed { task, failure }, 0),
-        ScalrCall::WorkerLost(task, loss) => (AgentCall::WorkerLost { task, loss }, 0),
-        ScalrCall::Messages(agent, after, wait_ms) => (AgentCall::Messages { agent, after }, wait_ms),
-    }
 }

@@ -46,7 +46,7 @@ fn a_run_is_summed_up() {
         &expect![[r#"
             exit 0
             about     One commit plans twelve workspaces and there is room for four Jobs: read the waits, then ask `explain --task 11:plan` why the last one waited.
-            seed      1, 1369 events until 202.634s, hash 1d06cdf29a0ae5fb
+            seed      1, 1369 events until 202.634s, hash 7fd9cf0e6f20db1c
             runs      12: 12 planned_and_finished
             waits     12 from queued to started: half within 45.199s, 95 of 100 within 75.682s, all within 75.682s
             work      12 from started to over: half within 21.690s, 95 of 100 within 28.709s, all within 28.709s
