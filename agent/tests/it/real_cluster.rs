@@ -132,7 +132,7 @@ impl Bench for Real {
 macro_rules! clauses {
     ($($clause:ident),+ $(,)?) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        #[ignore = "it takes a real cluster: `just contract-kube`"]
+        #[ignore = "it takes a real cluster: see the recipe for it in the Justfile"]
         async fn $clause() {
             let clause = contract::$clause(Real::new(stringify!($clause)).await);
             let bound = Duration::from_secs(CLAUSE_S_MAX);
