@@ -103,6 +103,8 @@ pub(super) struct Session {
     /// What relays say to people, and the end that they say it to.
     notes: mpsc::Receiver<String>,
     notes_in: mpsc::Sender<String>,
+    /// The command's output ends within a line. A note there could part what must be masked as a whole.
+    within_line: bool,
     farewell: Option<Farewell>,
 }
 
@@ -133,6 +135,7 @@ impl Session {
             stop_told: false,
             notes,
             notes_in,
+            within_line: false,
             farewell: None,
         }
     }
@@ -160,7 +163,7 @@ impl Session {
     async fn next(&mut self) -> Event {
         let Self { reader, writer, decoder, outbox, buffer, children, stops, alarm, patience, notes, .. } =
             self;
-        let connected = self.farewell.is_none();
+        let (connected, within_line) = (self.farewell.is_none(), self.within_line);
         let reads_output = outbox.wants_output();
         let output =
             self.command.as_ref().filter(|command| reads_output && command.reads()).map(|c| &c.output);
@@ -170,7 +173,7 @@ impl Session {
             read = read_output(output, buffer) => Event::Output(read),
             _ = children.recv() => Event::ChildEnded,
             () = stops.next() => Event::Stop,
-            Some(note) = notes.recv() => Event::Note(note),
+            Some(note) = notes.recv(), if !within_line => Event::Note(note),
             () = alarm.ring() => Event::Alarm,
             () = patience.ring() => Event::PatienceOver,
         }
@@ -250,6 +253,7 @@ impl Session {
         match Process::start(&exec) {
             Ok((process, output)) => {
                 self.outbox.begin();
+                self.within_line = false;
                 self.children_left = true;
                 let (relay, missing) = match relay.transpose() {
                     Ok(relay) => (relay, None),
@@ -316,10 +320,15 @@ impl Session {
 
     fn take_output(&mut self, read: io::Result<usize>) {
         // What the tool says to an answer comes after what is said of the answer.
-        self.show_notes();
+        if !self.within_line {
+            self.show_notes();
+        }
         let Some(command) = &mut self.command else { return };
         match read {
-            Ok(bytes @ 1..) => push_output(&mut self.outbox, command.process.id, &self.buffer[..bytes]),
+            Ok(bytes @ 1..) => {
+                push_output(&mut self.outbox, command.process.id, &self.buffer[..bytes]);
+                self.within_line = self.buffer[bytes - 1] != b'\n';
+            }
             Ok(0) => command.output_over = true,
             Err(error) => {
                 tracing::warn!(%error, "failed to read a command's output");

@@ -272,6 +272,26 @@ async fn a_server_in_trouble_is_asked_again() {
     .await;
 }
 
+/// A secret that is told in two pieces is masked only where nothing comes in between.
+#[tokio::test]
+async fn what_is_said_of_an_outage_never_comes_within_a_line() {
+    let script = "
+print('open ses', end='', flush=True)
+call('GET')
+print('ame', flush=True)
+";
+    let expected = expect![[r"
+        open sesame
+        Scalr does not answer (503 Service Unavailable): reading the state is tried until it does.
+        Scalr answers again: reading the state goes on.
+        > GET /api/agent/v1/workspaces/ws-1/state HTTP/1.1 (0 bytes)
+        > GET /api/agent/v1/workspaces/ws-1/state HTTP/1.1 (0 bytes)
+        > GET /api/agent/v1/workspaces/ws-1/state HTTP/1.1 (0 bytes)
+    "]];
+    let trouble = || scalr("503 Service Unavailable", "", b"");
+    check("run-within-a-line", script, vec![trouble(), trouble()], expected).await;
+}
+
 #[tokio::test]
 async fn what_is_no_call_for_the_state_is_refused() {
     let script = "

@@ -58,8 +58,8 @@ fn runners_at_work(rig: &Rig) -> Vec<i32> {
     parents.filter(|pid| runners.contains(pid)).collect()
 }
 
-/// Lets a burst run, and kills a process whose command line has these words, once for each round. So many runs
-/// of a burst may end otherwise than applied.
+/// Lets a burst run, and kills a process whose command line has these words, once for each round. So many
+/// runs of a burst may end otherwise than applied.
 fn kill(words: &[&str], harmed_max: usize) {
     let rig = Rig::serving(&SOON_LOST);
     let start = || rig.start_controller(&["--concurrency", "2", "--job-ttl", "1s"]);
