@@ -71,6 +71,11 @@ fn run(input: &[u8], met: &mut Met) {
     }
 }
 
+/// Whether a name is one that is kept: longer ones are no variables of anybody's.
+fn can_be_kept(name: &str) -> bool {
+    name.len() <= 256 && is_identifier(name)
+}
+
 /// What a parser finds; none where it reads nothing, or where a declaration may be written in a way that a
 /// light look is known to miss: a comment or a line end between `variable` and its name, an escape in it.
 fn in_hcl(content: &[u8], met: &mut Met) -> Option<BTreeSet<String>> {
@@ -87,7 +92,7 @@ fn in_hcl(content: &[u8], met: &mut Met) -> Option<BTreeSet<String>> {
     // With another label after its name it is none.
     let names = names.filter(|block| block.labels().len() == 1);
     let names = names.filter_map(|block| Some(block.labels().first()?.as_str().to_owned()));
-    Some(names.filter(|name| is_identifier(name)).collect())
+    Some(names.filter(|name| can_be_kept(name)).collect())
 }
 
 fn in_json(content: &[u8], met: &mut Met) -> Option<BTreeSet<String>> {
@@ -101,7 +106,7 @@ fn in_json(content: &[u8], met: &mut Met) -> Option<BTreeSet<String>> {
         None => Vec::new(),
     };
     let names = blocks.iter().filter_map(Value::as_object).flat_map(serde_json::Map::keys);
-    let names: BTreeSet<String> = names.filter(|name| is_identifier(name)).cloned().collect();
+    let names: BTreeSet<String> = names.filter(|name| can_be_kept(name)).cloned().collect();
     met.see(if names.is_empty() { "JSON without" } else { "JSON with variables" });
     Some(names)
 }
