@@ -1,4 +1,4 @@
-//! One target under libFuzzer, which sees what an input reaches: `just fuzz TARGET`. FUZZ_TARGET names it.
+//! One target under libFuzzer, which sees what an input reaches: `just fuzz TARGET`. `FUZZ_TARGET` names it.
 //!
 //! libFuzzer changes inputs by itself; half of the time it is given a change that knows the target's form.
 #![no_main]
