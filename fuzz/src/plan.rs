@@ -137,8 +137,8 @@ fn counted(plan: &Tree, is_refresh: bool) -> Summary {
         // A list of more than four is no list of Terraform's: the rest is passed over.
         for action in change.map(|change| change.elements("actions")).unwrap_or_default().into_iter().take(4)
         {
-            let Tree::Text(action) = action else { continue };
-            let counter = match action.as_str() {
+            let Some(action) = action.word() else { continue };
+            let counter = match action {
                 "create" => Some(&mut summary.resource_additions),
                 "update" => Some(&mut summary.resource_changes),
                 "delete" => Some(&mut summary.resource_destructions),
@@ -158,7 +158,7 @@ fn counted(plan: &Tree, is_refresh: bool) -> Summary {
         any |= resource.has("previous_address");
     }
     for output in plan.elements("output_changes") {
-        any |= output.elements("actions").into_iter().take(4).any(|action| !action.is_text("no-op"));
+        any |= output.elements("actions").into_iter().take(4).any(|action| action.word() != Some("no-op"));
     }
     any |= is_refresh && !plan.elements("resource_drift").is_empty();
     summary.has_changes = match plan.get("applyable") {
@@ -189,8 +189,16 @@ impl Tree {
         self.get(name).is_some_and(|value| !matches!(value, Self::Null))
     }
 
-    fn is_text(&self, text: &str) -> bool {
-        matches!(self, Self::Text(known) if known == text)
+    /// A text, or the one name of an object that holds nothing: to a parser of words they are the same.
+    fn word(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Members(members) => match members.as_slice() {
+                [(name, Self::Null)] => Some(name),
+                _ => None,
+            },
+            Self::Null | Self::Bool(_) | Self::Number | Self::List(_) => None,
+        }
     }
 
     /// What a member's list or object holds.
