@@ -2,9 +2,6 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
-    io::{Read, Write},
-    path::Path,
     process::ExitCode,
 };
 
@@ -26,6 +23,7 @@ use crate::{
         server_label,
     },
     controller::{self, Ports},
+    instance,
     options::{BadOption, ControllerArgs, inherited_environment},
     process,
     scalr::{HttpScalr, TokenSource, connect},
@@ -49,7 +47,7 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     let client = connect::client(&url, args.scalr.ca_cert.as_deref())?;
     let scalr = HttpScalr::new(client, &url, source.clone())
         .context("the token file can't be read (SCALR_AGENT_TOKEN_FILE)")?;
-    let (instance, _lock) = instance(&args.task.data_dir)?;
+    let (instance, _lock) = instance::take(&args.task.data_dir).await?;
     match args.driver {
         Driver::Local => {
             let cluster = LocalCluster::open(local_options(&args, &url, &source)?).with_context(|| {
@@ -245,29 +243,4 @@ fn local_options(args: &ControllerArgs, url: &Url, source: &TokenSource) -> anyh
 
 fn text(value: &OsStr) -> Secret {
     Secret::new(value.to_string_lossy().into_owned())
-}
-
-/// Who this process is, for the server: a restarted controller takes over from the one that was killed, at
-/// once, if it works in the same folder. A second one beside it is somebody else.
-fn instance(data: &Path) -> anyhow::Result<(InstanceId, Option<File>)> {
-    let stranger = || anyhow::Ok((InstanceId::new(&process::random_id())?, None));
-    let open = || {
-        std::fs::create_dir_all(data)?;
-        File::options().read(true).write(true).create(true).truncate(false).open(data.join("instance"))
-    };
-    let mut file =
-        open().with_context(|| format!("`{}` can't be used (SCALR_AGENT_DATA_DIR)", data.display()))?;
-    if file.try_lock().is_err() {
-        return stranger();
-    }
-    let mut kept = String::new();
-    file.read_to_string(&mut kept).context("the instance id can't be read")?;
-    if let Ok(id) = InstanceId::new(kept.trim()) {
-        return Ok((id, Some(file)));
-    }
-    let id = InstanceId::new(&process::random_id())?;
-    file.set_len(0)
-        .and_then(|()| file.write_all(id.as_str().as_bytes()))
-        .context("the instance id can't be kept")?;
-    Ok((id, Some(file)))
 }

@@ -16,5 +16,6 @@ pub mod install;
 pub mod cluster;
 pub mod controller;
 pub mod dispatch;
+mod instance;
 pub mod runner;
 pub mod worker;
