@@ -187,7 +187,7 @@ const LAUNCH_MS: u64 = 30_000;
 const KNOWN_MS: u64 = 10_000;
 
 /// The kinds that take machines away, or change when others come.
-const OF_NODES: [FaultId; 14] = [
+pub(super) const OF_NODES: [FaultId; 14] = [
     FaultId::N1,
     FaultId::N2,
     FaultId::N3,

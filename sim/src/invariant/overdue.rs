@@ -12,7 +12,7 @@ use scalr_core::{
 };
 use scalr_protocol::id::Fence;
 
-use super::{Checked, Checks, Invariant, room::is_over};
+use super::{Checked, Checks, Invariant, duty::OF_NODES, room::is_over};
 use crate::world::{World, setup::TaskNumber, snag::CallKind, truth::TaskTruth};
 
 /// What is to be seen to, and by when: a heartbeat or two, a call, and what is seen of the cluster is
@@ -84,7 +84,8 @@ impl Checks {
         self.overdue.since.retain(|key, _| seen.contains(key));
         for key @ (number, fence, duty) in seen {
             let since = (*self.overdue.since.entry(key).or_insert(now)).max(settled);
-            let most_ms = LEFT_MS + if duty == Duty::GiveUp { startup_ms(world) } else { 0 };
+            let has_all_nodes = !self.any(&OF_NODES);
+            let most_ms = LEFT_MS + if duty == Duty::GiveUp { startup_ms(world, has_all_nodes) } else { 0 };
             let (which, what) = broken(duty);
             self.require(now.since(since) <= most_ms, which, number, || {
                 format!("since {since} {what} (fence {}), and nobody has seen to it", fence.0)
@@ -134,9 +135,10 @@ fn can_go(world: &World, job: &Job) -> Option<Duty> {
     (!job.is_deleting && !is_over(world, job)).then_some(Duty::Delete)
 }
 
-/// How long a launch may take for whoever is the most patient.
-fn startup_ms(world: &World) -> u64 {
-    let grows = world.setup().cluster.pools.iter().any(|pool| pool.count < pool.max);
+/// How long a launch may take for whoever is the most patient: while a node is coming, in the place of one that
+/// is gone too, it may take longer.
+fn startup_ms(world: &World, has_all_nodes: bool) -> u64 {
+    let grows = !has_all_nodes || world.setup().cluster.pools.iter().any(|pool| pool.count < pool.max);
     let each = world.setup().controllers.iter();
     let longest = each.map(|it| if grows { it.startup_max_ms } else { it.startup_timeout_ms }).max();
     longest.unwrap_or(0)

@@ -26,8 +26,14 @@ impl Checks {
         let hurried = world.truth().hurried();
         let Some(hurry) = hurried.get(self.hurried..).and_then(<[_]>::first).copied() else { return Ok(()) };
         self.hurried = hurried.len();
-        // Which Jobs may be made when has a rule of its own; a clock that runs wrong has its own idea of it.
-        if hurry.kind == CallKind::CreateJob || self.any(&[FaultId::A10, FaultId::A11, FaultId::A12]) {
+        // A call for another grant is another call. Which Jobs may be made when has a rule of its own; a clock
+        // that runs wrong has its own idea of it.
+        let watched = hurry.task.and_then(|task| self.tasks.get(&task));
+        let is_another = watched.is_some_and(|watched| watched.granted > hurry.asked);
+        if is_another
+            || hurry.kind == CallKind::CreateJob
+            || self.any(&[FaultId::A10, FaultId::A11, FaultId::A12])
+        {
             return Ok(());
         }
         let what = format!(

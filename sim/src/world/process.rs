@@ -66,8 +66,8 @@ pub(super) struct Process {
     held: Vec<Wish>,
     pub(super) flights: Vec<Flight>,
     pub(super) session: Option<Token>,
-    /// Until when it was asked not to make a call again.
-    pub(super) patience: BTreeMap<Asked, Millis>,
+    /// When it was asked not to make a call again, and until when.
+    pub(super) patience: BTreeMap<Asked, (Millis, Millis)>,
     /// Until when it can't reach them.
     cut_scalr: Millis,
     cut_cluster: Millis,
@@ -168,6 +168,14 @@ impl Process {
 
     pub(super) fn is_suspended(&self) -> bool {
         self.paused.is_some()
+    }
+
+    /// A new session: what was asked in the last one was asked of another caller.
+    pub(super) fn forget_patience(&mut self) {
+        let is_of_cluster = |kind: &CallKind| {
+            matches!(kind, CallKind::List | CallKind::Watch | CallKind::CreateJob | CallKind::DeleteJob)
+        };
+        self.patience.retain(|(kind, ..), _| is_of_cluster(kind));
     }
 
     pub(super) fn flight(&self, op: Op) -> Option<&Flight> {

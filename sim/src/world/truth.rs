@@ -101,6 +101,8 @@ pub struct Hurry {
     pub kind: CallKind,
     /// About which task, if about one.
     pub task: Option<TaskNumber>,
+    /// When its caller was asked.
+    pub asked: Millis,
     /// Before when it should not have been.
     pub until: Millis,
 }

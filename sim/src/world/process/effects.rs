@@ -124,6 +124,7 @@ impl World {
                 let answer = if kind == CallKind::Register {
                     let registered = adapter::registered(came).map(|(registration, token)| {
                         process.session = Some(token);
+                        process.forget_patience();
                         registration
                     });
                     Some(Answer::Registered(registered))
@@ -347,8 +348,9 @@ impl World {
         if let Some(process) = self.processes.get_mut(&id) {
             let last_at = Millis(0);
             process.flights.push(Flight { op, kind, task, of, fence: None, sent: now, step, last_at });
-            if let Some(until) = process.patience.remove(&(kind, of, task)).filter(|until| now < *until) {
-                self.truth.hurry(Hurry { at: now, process: id, kind, task, until });
+            let said = process.patience.remove(&(kind, of, task));
+            if let Some((asked, until)) = said.filter(|(_, until)| now < *until) {
+                self.truth.hurry(Hurry { at: now, process: id, kind, task, asked, until });
             }
         }
         self.truth.count_call(task, kind);

@@ -102,7 +102,7 @@ impl World {
         let Some(until) = retry_after_ms.map(|ms| self.now + ms.min(BELIEVED_MS)) else { return };
         let Some(process) = self.processes.get_mut(&id) else { return };
         if let Some(flight) = process.flight(op).copied() {
-            process.patience.insert((flight.kind, flight.of, flight.task), until);
+            process.patience.insert((flight.kind, flight.of, flight.task), (self.now, until));
         }
     }
 
