@@ -112,16 +112,23 @@ fn place() -> std::io::Result<tempfile::TempDir> {
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
 }
 
-/// What an HCL parser reads; none where it would take for ever, since its time doubles with each bracket that
-/// is open.
+/// What an HCL parser reads; none where it would take for ever, since its time grows severalfold with each
+/// bracket within a bracket.
 fn hcl(text: &str) -> Option<Result<hcl::Body, hcl::Error>> {
-    let is_open = |byte: &u8| matches!(byte, b'(' | b'[' | b'{' | b'"' | b'?' | b'<');
-    let opened = text.bytes().filter(is_open).count();
-    (opened <= HCL_OPEN_MAX).then(|| hcl::parse(text))
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    (deepest <= HCL_DEPTH_MAX).then(|| hcl::parse(text))
 }
 
 /// Enough for every construct in one another, and parsed in milliseconds.
-const HCL_OPEN_MAX: usize = 14;
+const HCL_DEPTH_MAX: usize = 7;
 
 /// What must go well on any machine, so that a failure is none of the target's.
 fn sure<T, E: std::fmt::Display>(result: Result<T, E>, what: &str) -> T {

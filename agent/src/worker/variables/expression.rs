@@ -16,6 +16,8 @@ enum Within<'a> {
 
 /// Says in half a sentence what is left open, or closed without having been opened.
 pub(super) fn check(text: &str) -> Result<(), &'static str> {
+    // It stands on lines of its own, so its last line ends too.
+    let text = format!("{text}\n");
     let (mut rest, mut within) = (text.as_bytes(), Vec::new());
     while !rest.is_empty() {
         let length = match within.last() {
@@ -64,7 +66,7 @@ fn heredoc_begins<'a>(after: &'a [u8], within: &mut Vec<Within<'a>>) -> usize {
     let word = word.strip_suffix(b"\r").unwrap_or(word);
     let is_letter =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || !byte.is_ascii();
-    if word.is_empty() || !word.iter().all(is_letter) || line.len() == after.len() {
+    if word.is_empty() || !word.iter().all(is_letter) {
         return 2;
     }
     within.push(Within::Heredoc(word));
@@ -157,6 +159,7 @@ mod tests {
             ("\"${\"", "leaves a quote open"),
             ("[1", "leaves a bracket open"),
             ("<<EOT\nx", "leaves a heredoc open"),
+            ("<<EOT", "leaves a heredoc open"),
             ("<<EOT\nx EOT\n", "leaves a heredoc open"),
         ] {
             assert_eq!(check(value), Err(why), "{value:?}");
