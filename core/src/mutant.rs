@@ -6,8 +6,8 @@
 //! that calls it. Nothing that ships may be built with the feature.
 //!
 //! Each says what goes wrong and what catches it, by the name of an invariant in the simulator's catalogue: I
-//! for safety, L for liveness after healing, R for the rules of this agent. A test of the simulator holds that
-//! to the example that it keeps of each.
+//! for safety, L for liveness after healing, R for the rules of this agent. A test of the simulator holds
+//! that to the example that it keeps of each.
 //!
 //! Not here, because they are no change of a brain: the start's key stored on a disk (the worker's shell and
 //! the simulated process draw it), a Job deleted without propagation policy or UID precondition and
@@ -108,8 +108,8 @@ mutants! {
         KilledAtOnceOnCancel = "killed-at-once-on-cancel",
         /// A force-cancel stops as gently as a cancel. Caught by I9 `CANCEL_HONOURED`.
         ForceCancelWaits = "force-cancel-waits",
-        /// A SIGTERM changes nothing. Caught by L7 `SHUTDOWN_IN_TIME`: user code runs into the SIGKILL, and no
-        /// outcome comes.
+        /// A SIGTERM changes nothing. Caught by L7 `SHUTDOWN_IN_TIME`: user code runs into the SIGKILL, and
+        /// no outcome comes.
         SigtermIgnored = "sigterm-ignored",
         /// A stop does not drain the tool's output. Caught by R7 `DRAIN_BEFORE_SIGNAL`: a full spool would
         /// hang the tool on its pipe.

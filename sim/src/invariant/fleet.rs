@@ -189,9 +189,9 @@ impl Checks {
 
     fn balance(&mut self, world: &World) -> Checked {
         let fleet = &mut self.fleet;
-        // Pods and nodes may be in trouble: rooms are counted in Jobs. While calls get lost, or what is seen is
-        // old, or controllers come and go, nobody can know in half a minute who has room: that is no promise
-        // then, and would be an alarm for nothing.
+        // Pods and nodes may be in trouble: rooms are counted in Jobs. While calls get lost, or what is seen
+        // is old, or controllers come and go, nobody can know in half a minute who has room: that is no
+        // promise then, and would be an alarm for nothing.
         // Who has died holds nothing.
         fleet.seats.retain(|seat, seen| world.controller_at(*seat).is_some_and(|(id, _)| id == seen.process));
         if fleet.seats.len() < 2 || !self.weather.was_clear(self.now) {

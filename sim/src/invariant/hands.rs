@@ -287,8 +287,9 @@ impl Checks {
         self.overdue.unsettle();
         let grace_ms = world.setup().controllers.get(seat as usize).map_or(0, |setup| setup.grace_ms);
         let is_killed = world.truth().overstayed().iter().any(|(_, process)| *process == seen.process);
-        // Who is killed, or can't reach Scalr, gives nothing back; neither does a stop of a moment. In all other
-        // weather it is asked for, until such a thing has happened; how long its traces last nobody here knows.
+        // Who is killed, or can't reach Scalr, gives nothing back; neither does a stop of a moment. In all
+        // other weather it is asked for, until such a thing has happened; how long its traces last nobody
+        // here knows.
         let is_sure = !self.any(&BREAKING) && !self.is_scalr_troubled() && grace_ms >= 10_000;
         if !seen.is_draining || is_killed || !is_sure {
             return Ok(());

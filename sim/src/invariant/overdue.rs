@@ -135,8 +135,8 @@ fn can_go(world: &World, job: &Job) -> Option<Duty> {
     (!job.is_deleting && !is_over(world, job)).then_some(Duty::Delete)
 }
 
-/// How long a launch may take for whoever is the most patient: while a node is coming, in the place of one that
-/// is gone too, it may take longer.
+/// How long a launch may take for whoever is the most patient: while a node is coming, in the place of one
+/// that is gone too, it may take longer.
 fn startup_ms(world: &World, has_all_nodes: bool) -> u64 {
     let grows = !has_all_nodes || world.setup().cluster.pools.iter().any(|pool| pool.count < pool.max);
     let each = world.setup().controllers.iter();
