@@ -14,8 +14,8 @@ use crate::{
 /// than it may.
 const FRESH_MS: u64 = 14_000;
 
-/// By how many Jobs a window has grown, made while only it kept others waiting: a windowful waits still, and a
-/// windowful has got its pods; of a large one that comes at once only half counts.
+/// By how many Jobs a window has grown, made while only it kept others waiting: a windowful waits still, and
+/// a windowful has got its pods; of a large one that comes at once only half counts.
 fn grown_by(window: usize) -> usize {
     if window <= 3 { 2 * window + 1 } else { 3 * window + 2 }
 }
@@ -26,8 +26,8 @@ impl Checks {
         let hurried = world.truth().hurried();
         let Some(hurry) = hurried.get(self.hurried..).and_then(<[_]>::first).copied() else { return Ok(()) };
         self.hurried = hurried.len();
-        // A call for another grant is another call. Which Jobs may be made when has a rule of its own; a clock
-        // that runs wrong has its own idea of it.
+        // A call for another grant is another call. Which Jobs may be made when has a rule of its own; a
+        // clock that runs wrong has its own idea of it.
         let watched = hurry.task.and_then(|task| self.tasks.get(&task));
         let is_another = watched.is_some_and(|watched| watched.granted > hurry.asked);
         if is_another
