@@ -1,5 +1,5 @@
-//! Who a controller is, for the server: one that was killed and comes back in the same folder is the same, and
-//! takes over at once; a second one beside it is somebody else.
+//! Who a controller is, for the server: one that was killed and comes back in the same folder is the same,
+//! and takes over at once; a second one beside it is somebody else.
 //!
 //! Keeps an id and nothing else, and lets nobody have the id of one that lives.
 
@@ -16,8 +16,8 @@ use tokio::time::sleep;
 
 use crate::process;
 
-/// How long the folder is waited for: the kernel closes the files of a process that was killed a little later,
-/// on a busy machine some hundred milliseconds.
+/// How long the folder is waited for: the kernel closes the files of a process that was killed a little
+/// later, on a busy machine some hundred milliseconds.
 const LET_GO_MS_MAX: u64 = 2_000;
 /// How often it is looked at meanwhile.
 const LOOK_MS: u64 = 50;
