@@ -22,8 +22,8 @@ const LET_GO_MS_MAX: u64 = 2_000;
 /// How often it is looked at meanwhile.
 const LOOK_MS: u64 = 50;
 
-/// The id that is kept in the folder, made if it is missing, and the lock that holds it as long as this process
-/// lives; where another process lives there, an id of its own and no lock.
+/// The id that is kept in the folder, made if it is missing, and the lock that holds it as long as this
+/// process lives; where another process lives there, an id of its own and no lock.
 pub(crate) async fn take(data: &Path) -> anyhow::Result<(InstanceId, Option<File>)> {
     let no_folder = || format!("`{}` can't be used (SCALR_AGENT_DATA_DIR)", data.display());
     let mut file = open(data).with_context(no_folder)?;
