@@ -23,9 +23,10 @@ async fn a_task_that_runs_keeps_the_lock_of_its_state_unless_it_is_forced() {
     let fake = Fake::new();
     let url = fake.listen().await;
     let at = fake.started().await;
-    let info = json!({"ID": "1", "Operation": "OperationTypeApply", "Who": "me@worker", "Version": "1.15.5"});
-    let lock = async || {
+    let lock = async |id: &str| {
         let headers = [("content-type", "application/json")];
+        let info =
+            json!({"ID": id, "Operation": "OperationTypeApply", "Who": "me@worker", "Version": "1.15.5"});
         let answer = fake.call("LOCK", &at.state_path(), &at.run_token, &headers, info.to_string()).await;
         assert_eq!(answer.status, 200, "{}", answer.line());
     };
@@ -38,12 +39,12 @@ async fn a_task_that_runs_keeps_the_lock_of_its_state_unless_it_is_forced() {
         report += &format!("$ {}\n{}\n", words.join(" "), output.status);
         report += &format!("{}{}", text(output.stdout), text(output.stderr));
     };
-    lock().await;
+    lock("1").await;
     told(&["lock", "demo", "--reason", "a freeze"]).await;
     told(&["unlock", "demo"]).await;
     told(&["unlock", "demo"]).await;
     told(&["unlock", "demo", "--force"]).await;
-    lock().await;
+    lock("2").await;
     let finish = json!({"fence": at.fence, "outcome": "failed", "log": {"bytes": 0, "sha256": EMPTY}});
     let path = format!("agent-tasks/{}/finish", at.task);
     fake.said("POST", path, at.token.clone(), "agent-task-finishes", finish).await;
