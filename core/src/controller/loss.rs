@@ -45,9 +45,13 @@ impl Controller {
             && entry.telling.as_ref().is_none_or(|telling| telling.op.is_none())
             && let Some((_, loss)) = entry.loss.take()
         {
-            entry.telling = Some(Telling { loss, op: None, attempts: 0 });
+            // Where less was told already, and is to be told again later, this waits for the same moment.
+            let attempts = entry.telling.as_ref().map(|telling| telling.attempts);
+            entry.telling = Some(Telling { loss, op: None, attempts: attempts.unwrap_or(0) });
             self.note_job(turn, NoteLevel::Warning, "the worker is lost", key);
-            self.tell_loss(turn, key);
+            if attempts.is_none() {
+                self.tell_loss(turn, key);
+            }
         }
     }
 
