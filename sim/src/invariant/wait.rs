@@ -28,6 +28,8 @@ pub(super) struct Waits {
     unexplained: BTreeMap<(ProcessId, TaskNumber), Millis>,
     /// Reasons that are not so, by their class, and since when.
     untrue: BTreeMap<(ProcessId, &'static str), Millis>,
+    /// How often each had been suspended when it was looked at last.
+    pauses: BTreeMap<ProcessId, u64>,
 }
 
 /// What a reason is compared with.
@@ -54,10 +56,15 @@ impl Checks {
 
     /// Whether every task that a controller holds has a reason, and a true one.
     pub(super) fn explained(&mut self, world: &World, process: ProcessId, brain: &Controller) -> Checked {
-        // Who is suspended explains nothing, and knows nothing of the meantime when he wakes.
-        if world.is_suspended(process) {
+        // Who is suspended explains nothing, and knows nothing of the meantime when he wakes. He may have been so
+        // between two looks.
+        let pauses = world.pauses_of(process);
+        let was_suspended = self.waits.pauses.insert(process, pauses).is_some_and(|before| before != pauses);
+        if was_suspended || world.is_suspended(process) {
             self.waits.unexplained.retain(|(who, _), _| *who != process);
             self.waits.untrue.retain(|(who, _), _| *who != process);
+        }
+        if world.is_suspended(process) {
             return Ok(());
         }
         let Some(local) = world.clock_of(process) else { return Ok(()) };
@@ -79,9 +86,7 @@ impl Checks {
                 let most_ms = if said.is_some() { UNEXPLAINED_MS } else { UNKNOWN_MS };
                 let since = *self.waits.unexplained.entry(key).or_insert(self.now);
                 let waited_ms = self.now.since(since);
-                // Who was suspended between two looks has had less time than the clock says.
-                let is_in_time = waited_ms <= most_ms || self.any(&[crate::fault::FaultId::A10]);
-                self.require(is_in_time, Invariant::Explained, number, || {
+                self.require(waited_ms <= most_ms, Invariant::Explained, number, || {
                     format!("{process} has held it for {waited_ms} ms without a reason")
                 })?;
             }

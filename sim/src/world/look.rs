@@ -53,6 +53,11 @@ impl World {
         self.processes.get(&process).is_some_and(|process| process.is_suspended())
     }
 
+    /// How often a process has been suspended so far.
+    pub fn pauses_of(&self, process: ProcessId) -> u64 {
+        self.processes.get(&process).map_or(0, |process| process.pauses)
+    }
+
     /// The controller of a place in the setup, if one lives.
     pub fn controller_at(&self, seat: u32) -> Option<(ProcessId, &scalr_core::controller::Controller)> {
         let id = self.seats.get(seat as usize)?.process?;

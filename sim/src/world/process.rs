@@ -59,7 +59,7 @@ pub(super) struct Process {
     alarm_at: Millis,
     /// Suspended until a resume of this number.
     paused: Option<u64>,
-    pauses: u64,
+    pub(super) pauses: u64,
     /// What came while it was suspended.
     mailbox: Vec<Mail>,
     /// What it wanted when it was suspended in mid-step.
