@@ -42,14 +42,19 @@ fn ends(world: &World) -> Ends {
     ends
 }
 
-/// Runs a scenario to its rest, every promise kept, and says what came of it.
+/// What comes of a scenario in which every promise is kept.
 fn play(scenario: &Scenario) -> Ends {
+    ends(&played(scenario))
+}
+
+/// Runs a scenario to its rest, every promise kept.
+fn played(scenario: &Scenario) -> World {
     let mut world = World::new(scenario.setup(scenario.world.seed));
     let mut checks = Checks::new(scenario);
     if let Err(broken) = trial::watch(&mut world, scenario, &mut checks, &mut |_| {}) {
         panic!("{}: {broken}", scenario.about);
     }
-    ends(&world)
+    world
 }
 
 /// A scenario of this seed in which nothing goes wrong.
@@ -180,29 +185,23 @@ fn crash(dice: &mut Dice) -> Fault {
     Fault { id: FaultId::A2, what: What::Snag(snag) }
 }
 
-/// Longer than anything that is tolerated delays a launch.
-const STARTUP_MS: u64 = 1_800_000;
-
 #[test]
 fn d3_what_is_tolerated_changes_nothing_in_the_end() {
-    let mut unlike = Vec::new();
+    let (mut unlike, mut compared) = (Vec::new(), 0);
     for seed in 0..scenarios() {
         let mut scenario = calm(seed);
         // Only what has its time in any weather is the same in every.
         for run in &mut scenario.world.runs {
             run.operation_timeout_ms = None;
         }
-        for controller in &mut scenario.world.controllers {
-            controller.startup_timeout_ms = STARTUP_MS;
-            controller.startup_max_ms = STARTUP_MS;
-        }
-        let before = play(&scenario);
-        // Where room is so short that launches fail by themselves there is nothing to compare.
-        let is_sound =
-            |ends: &Ends| ends.values().all(|(_, tasks)| tasks.iter().all(|task| task.2.is_some()));
-        if !is_sound(&before) {
+        // Where launches fail by themselves, as when two nodes fight over a volume that is for one, luck says how
+        // often, and the fifth time ends the run: there is nothing to compare.
+        let world = played(&scenario);
+        if world.truth().calls(CallKind::LaunchFailed) > 0 {
             continue;
         }
+        let before = ends(&world);
+        compared += 1;
         let mut dice = Dice::new(seed, 78);
         let fault = if dice.permille(300) {
             Some(crash(&mut dice))
@@ -216,6 +215,7 @@ fn d3_what_is_tolerated_changes_nothing_in_the_end() {
         }
     }
     assert!(unlike.is_empty(), "{} are unlike, such as {:#?}", unlike.len(), unlike[0]);
+    assert!(compared > scenarios() / 2, "only {compared} were compared");
 }
 
 /// What a controller does to others.
