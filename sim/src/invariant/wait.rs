@@ -56,8 +56,8 @@ impl Checks {
 
     /// Whether every task that a controller holds has a reason, and a true one.
     pub(super) fn explained(&mut self, world: &World, process: ProcessId, brain: &Controller) -> Checked {
-        // Who is suspended explains nothing, and knows nothing of the meantime when he wakes. He may have been so
-        // between two looks.
+        // Who is suspended explains nothing, and knows nothing of the meantime when he wakes. He may have
+        // been so between two looks.
         let pauses = world.pauses_of(process);
         let was_suspended = self.waits.pauses.insert(process, pauses).is_some_and(|before| before != pauses);
         if was_suspended || world.is_suspended(process) {

@@ -194,8 +194,8 @@ fn d3_what_is_tolerated_changes_nothing_in_the_end() {
         for run in &mut scenario.world.runs {
             run.operation_timeout_ms = None;
         }
-        // Where launches fail by themselves, as when two nodes fight over a volume that is for one, luck says how
-        // often, and the fifth time ends the run: there is nothing to compare.
+        // Where launches fail by themselves, as when two nodes fight over a volume that is for one, luck says
+        // how often, and the fifth time ends the run: there is nothing to compare.
         let world = played(&scenario);
         if world.truth().calls(CallKind::LaunchFailed) > 0 {
             continue;
